@@ -1,6 +1,14 @@
 """The exceptions that the library raises: each says what was expected, what came, and what to try."""
 
-__all__ = ["CheckpointError", "DataError", "ExerciseError", "InputError", "LabError", "MissingExtraError", "TrainingError"]
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "ExerciseError",
+    "InputError",
+    "LabError",
+    "MissingExtraError",
+    "TrainingError",
+]
 
 
 class LabError(Exception):

@@ -1,0 +1,12 @@
+"""The course's models: ordinary `nn.Module`s, each beside a frozen config."""
+
+from importlib import import_module
+
+__all__ = ["cnn", "mlp"]
+
+
+def __getattr__(name: str):
+    """Import the submodule called `name` on first use."""
+    if name in __all__:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")

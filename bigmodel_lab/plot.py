@@ -1,0 +1,201 @@
+"""Pictures of what lessons measure: images, histories, confusions, filters, heat maps, decision regions.
+
+Every function takes plain arrays or tensors, draws on new axes or the given ones, and returns the axes.
+Colours: the colour-blind-safe palette of Okabe & Ito (2008); heat maps run from blue over white to red around zero.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+
+from bigmodel_lab.errors import InputError
+
+__all__ = ["PALETTE", "bars", "confusion", "curves", "heatmaps", "images", "regions", "use_style"]
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+# blue - white - red with the ends of matplotlib's RdBu made darker, so that strong values stand out when blended
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#053061", "#4393C3", "#FFFFFF", "#D6604D", "#67001F"])
+
+
+def use_style() -> None:
+    """Give the figures of this session the course's look (matplotlib's rcParams; nothing is drawn)."""
+    plt.rcParams.update(
+        {
+            "axes.prop_cycle": plt.cycler(color=PALETTE),
+            "axes.grid": True,
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "axes.axisbelow": True,
+            "figure.autolayout": False,
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 130,
+            "figure.figsize": (6.4, 3.4),
+            "font.size": 10,
+            "grid.alpha": 0.25,
+            "image.interpolation": "nearest",
+            "legend.frameon": False,
+            "lines.linewidth": 1.8,
+        }
+    )
+
+
+def _array(values) -> np.ndarray:
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+
+
+def _pixels(image) -> np.ndarray:
+    """Turn an image (C, H, W) or (H, W) into what imshow draws: (H, W, 3) in [0, 1], or (H, W)."""
+    image = _array(image)
+    if image.ndim == 3 and image.shape[0] in (1, 3):
+        image = image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0).clip(0, 1)
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise InputError("an image of shape (H, W), (1, H, W) or (3, H, W)", got=f"shape {image.shape}")
+    return image
+
+
+def _panels(count: int, columns: int, size: float, caption: bool) -> list[Axes]:
+    """Return `count` square axes without ticks, `columns` in a row, each `size` inches wide."""
+    columns = min(columns, count)
+    rows = ceil(count / columns)
+    height = size + (0.26 if caption else 0.04)
+    _, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * height), squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    return list(axes.flat[:count])
+
+
+def images(pictures, titles: Sequence[str] | None = None, *, columns: int = 10, size: float = 0.85, cmap: str = "gray"):
+    """Draw a grid of images (N, C, H, W) or (N, H, W), each with a title; grey ones share one scale."""
+    pictures = [_pixels(picture) for picture in pictures]
+    if not pictures:
+        raise InputError("at least one image", got="none")
+    if titles is not None and len(titles) != len(pictures):
+        raise InputError(f"{len(pictures)} titles, one per image", got=f"{len(titles)}")
+    axes = _panels(len(pictures), columns, size, titles is not None)
+    low, high = min(p.min() for p in pictures), max(p.max() for p in pictures)
+    for i, (ax, picture) in enumerate(zip(axes, pictures, strict=True)):
+        ax.imshow(picture, cmap=cmap, vmin=low, vmax=high)
+        if titles is not None:
+            ax.set_title(titles[i], fontsize=7.5, pad=2)
+    return axes
+
+
+def curves(
+    series: Mapping[str, Sequence[float]],
+    *,
+    x=None,
+    xlabel: str = "epoch",
+    ylabel: str = "",
+    log: bool = False,
+    ax=None,
+) -> Axes:
+    """Draw one line per named series over `x` (default 1, 2, 3 ...); the legend names the lines."""
+    ax = plt.subplots()[1] if ax is None else ax
+    for name, values in series.items():
+        values = _array(values)
+        where = np.arange(1, len(values) + 1) if x is None else _array(x)
+        ax.plot(where, values, label=name, marker="o" if len(values) <= 12 else "", markersize=3.5)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if log:
+        ax.set_yscale("log")
+    if len(series) > 1:
+        ax.legend()
+    return ax
+
+
+def bars(values: Mapping[str, float], *, xlabel: str = "", low: float = 0.0, digits: int = 3, ax=None) -> Axes:
+    """Draw one horizontal bar per named value, the number at its end; the axis starts at `low`."""
+    names, heights = list(values), [float(v) for v in values.values()]
+    ax = plt.subplots(figsize=(6.4, 0.5 + 0.36 * len(names)))[1] if ax is None else ax
+    drawn = ax.barh(names, heights, color=[PALETTE[i % len(PALETTE)] for i in range(len(names))], height=0.62)
+    ax.bar_label(drawn, [f"{h:.{digits}f}" for h in heights], padding=4)
+    ax.invert_yaxis()
+    ax.set(xlabel=xlabel, xlim=(low, max(heights) + 0.14 * (max(heights) - low)))
+    ax.grid(visible=False, axis="y")
+    return ax
+
+
+def confusion(targets, predictions, classes: Sequence[str], *, ax=None) -> Axes:
+    """Draw how often each true class (row) was taken for each class (column); both arrays have shape (N,)."""
+    targets, predictions = _array(targets), _array(predictions)
+    if targets.shape != predictions.shape or targets.ndim != 1:
+        raise InputError("targets and predictions of one shape (N,)", got=f"{targets.shape} and {predictions.shape}")
+    table = np.zeros((len(classes), len(classes)), dtype=int)
+    np.add.at(table, (targets, predictions), 1)
+    side = 1.6 + 0.34 * len(classes)
+    ax = plt.subplots(figsize=(side, side))[1] if ax is None else ax
+    ax.imshow(table, cmap="Blues", norm="symlog" if table.max() > 10 else None)
+    for row, column in zip(*np.nonzero(table), strict=True):
+        dark = table[row, column] > table.max() / 3
+        ax.text(
+            column, row, table[row, column], ha="center", va="center", fontsize=8, color="white" if dark else "black"
+        )
+    ticks = range(len(classes))
+    turn = 0 if max(map(len, classes)) <= 2 else 45
+    ax.set_xticks(ticks, classes, rotation=turn, ha="right" if turn else "center")
+    ax.set_yticks(ticks, classes)
+    ax.set(xlabel="predicted", ylabel="true")
+    ax.grid(visible=False)
+    return ax
+
+
+def heatmaps(
+    pictures,
+    attributions,
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int = 6,
+    size: float = 1.15,
+    label: str = "",
+) -> list[Axes]:
+    """Draw attributions (N, H, W) or (N, C, H, W) over their images in grey, with one shared signed scale and colour bar.
+
+    Channels are summed. The scale is symmetric around zero and reaches the 99.5th percentile of |values|; where a value
+    is near zero the image shows through.
+    """
+    maps = [_array(a) for a in attributions]
+    maps = [m.sum(0) if m.ndim == 3 else m for m in maps]
+    grey = [p if p.ndim == 2 else p.mean(2) for p in map(_pixels, pictures)]
+    if [m.shape for m in maps] != [g.shape for g in grey]:
+        raise InputError(
+            "one attribution of its image's height and width per image", got=f"{len(maps)} for {len(grey)}"
+        )
+    limit = float(np.percentile(np.abs(np.stack(maps)), 99.5)) or 1.0
+    axes = _panels(len(maps), columns, size, titles is not None)
+    for i, (ax, under, over) in enumerate(zip(axes, grey, maps, strict=True)):
+        ax.imshow(under, cmap="gray", vmin=-0.4, vmax=1.2)
+        scaled = np.clip(over / limit, -1, 1)
+        shown = ax.imshow(
+            scaled * limit, cmap=SIGNED, vmin=-limit, vmax=limit, alpha=0.12 + 0.85 * np.abs(scaled) ** 0.7
+        )
+        if titles is not None:
+            ax.set_title(titles[i], fontsize=7.5, pad=2)
+    shown = plt.cm.ScalarMappable(norm=shown.norm, cmap=SIGNED)  # without the images' transparency
+    axes[0].figure.colorbar(shown, ax=axes[0].figure.axes, shrink=0.8, aspect=18, pad=0.015, label=label)
+    return axes
+
+
+def regions(predict: Callable[[np.ndarray], np.ndarray], points, labels, *, steps: int = 200, ax=None) -> Axes:
+    """Draw which class `predict` gives each place of the plane, with the labelled points (N, 2) over it.
+
+    `predict` maps float32 points (M, 2) to scores in [0, 1] of class 1, shape (M,).
+    """
+    points, labels = _array(points), _array(labels)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise InputError("points of shape (N, 2)", got=f"shape {points.shape}")
+    ax = plt.subplots(figsize=(3.4, 3.2))[1] if ax is None else ax
+    low, high = points.min(0) - 0.3, points.max(0) + 0.3
+    x, y = np.meshgrid(np.linspace(low[0], high[0], steps), np.linspace(low[1], high[1], steps))
+    score = _array(predict(np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32))).reshape(x.shape)
+    ax.contourf(x, y, score, levels=np.linspace(0, 1, 11), cmap=SIGNED, alpha=0.55)
+    ax.contour(x, y, score, levels=[0.5], colors="black", linewidths=1.2)
+    ax.scatter(
+        *points.T, c=labels, cmap=ListedColormap([PALETTE[0], PALETTE[1]]), s=9, edgecolors="white", linewidths=0.4
+    )
+    ax.set(xticks=[], yticks=[])
+    ax.grid(visible=False)
+    return ax

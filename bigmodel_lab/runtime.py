@@ -1,0 +1,89 @@
+"""Where and how a lesson computes: device, precision, seeds.
+
+Nothing here runs at import. `device()` prefers CUDA, then Apple's MPS, then the CPU.
+Sources: PyTorch notes on reproducibility and on automatic mixed precision.
+"""
+
+import random
+import warnings
+
+import numpy as np
+import torch
+
+from bigmodel_lab.errors import InputError
+
+__all__ = ["describe", "device", "parity", "precision", "seed_everything"]
+
+
+def device(prefer: str | None = None) -> torch.device:
+    """Return the device to train on: `prefer` if given, else CUDA, else MPS, else the CPU.
+
+    Raises `InputError` if `prefer` names a device that this machine does not have.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if prefer is None:
+        return torch.device(next(kind for kind, there in available.items() if there))
+    kind = prefer.split(":")[0]
+    if not available.get(kind, False):
+        have = ", ".join(name for name, there in available.items() if there)
+        raise InputError(
+            f"a device of this machine ({have})", got=repr(prefer), hint="leave `prefer` out to take the best"
+        )
+    return torch.device(prefer)
+
+
+def precision(on: torch.device) -> str:
+    """Return the mixed precision that pays on device `on`: "bf16", "fp16" or "no" (Accelerate's words).
+
+    bfloat16 needs an NVIDIA GPU of compute capability 8.0 or newer; older ones get float16.
+    On a CPU both are slower than float32 for the models of this course, so it is "no" there, and on MPS.
+    """
+    if on.type != "cuda":
+        return "no"
+    return "bf16" if torch.cuda.get_device_capability(on) >= (8, 0) else "fp16"
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, NumPy's and PyTorch's global generators (on every device) with `seed` >= 0."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise InputError("an integer seed in [0, 2**32)", got=repr(seed), hint="seed_everything(0)")
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries that draw from NumPy's global generator need it seeded
+    torch.manual_seed(seed)
+
+
+def describe() -> str:
+    """Return one line that says where this lesson runs: device, precision, threads, versions."""
+    here = device()
+    name = torch.cuda.get_device_name(here) if here.type == "cuda" else f"{torch.get_num_threads()} threads"
+    return f"{here.type} ({name}), precision {precision(here)}, torch {torch.__version__}, numpy {np.__version__}"
+
+
+@torch.no_grad()
+def parity(
+    model: torch.nn.Module, inputs: torch.Tensor, *, on: torch.device | None = None, tolerance: float = 1e-3
+) -> float:
+    """Return the largest relative difference between `model`'s outputs on the CPU and on device `on`.
+
+    Some operations give wrong results on MPS without an error; so before a long run, ask:
+    a difference above `tolerance` warns, names its size and says to train on the CPU.
+    `inputs` has shape (B, ...); the model comes back on the device and in the mode it had.
+    """
+    on = device() if on is None else on
+    home = next((p.device for p in model.parameters()), torch.device("cpu"))
+    mode = model.training
+    try:
+        model.eval()
+        reference = model.to("cpu")(inputs.cpu()).double()
+        other = model.to(on)(inputs.to(on)).cpu().double()
+    finally:
+        model.to(home).train(mode)
+    difference = ((other - reference).norm() / reference.norm().clamp_min(1e-12)).item()
+    if not difference <= tolerance:  # also true for NaN
+        warnings.warn(
+            f"outputs on {on.type} differ from the CPU's by {difference:.2g} "
+            f"(relative; at most {tolerance:.2g} expected). "
+            'Train on the CPU instead: bigmodel_lab.runtime.device("cpu").',
+            stacklevel=2,
+        )
+    return difference
