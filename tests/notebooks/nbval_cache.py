@@ -1,6 +1,6 @@
 """pytest plugin: a notebook whose cells all pass under nbval is kept, with its outputs, in the cache of the book.
 
-Load it with `-p tests.notebooks.nbval_cache`. With `pytest -n 2 --dist loadfile` a notebook stays in one worker, as it must.
+Load it with `-p tests.notebooks.nbval_cache`. Under xdist give `--dist loadfile`: a notebook stays in one worker.
 """
 
 import copy
