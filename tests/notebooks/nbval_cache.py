@@ -35,14 +35,20 @@ class Run:
         self.messages: dict[int, list[dict]] = {}
         self.done: dict[int, bool] = {}  # cell number -> did it pass (or was it meant to be skipped)?
         self._inbox: list[dict] = []
-        ask = file.get_kernel_message
+        ask, start = file.get_kernel_message, file.setup
 
         def listen(timeout=None, stream="iopub"):
             message = ask(timeout=timeout, stream=stream)
             self._inbox.append(message)
             return message
 
-        file.get_kernel_message = listen
+        def number_cells():
+            start()
+            execute = file.kernel.kc.execute
+            # As an editor does it; nbval alone would have each traceback say `In[1]`.
+            file.kernel.kc.execute = lambda code, **options: execute(code, **options | {"store_history": True})
+
+        file.get_kernel_message, file.setup = listen, number_cells
 
     def take(self, item: IPyNbCell) -> None:
         if self._inbox:
