@@ -1,0 +1,65 @@
+"""What makes a run this run: a few lines of text that two runs must share to share a checkpoint."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bigmodel_lab.train.batches import Batches
+from bigmodel_lab.train.schedules import Schedule
+
+
+def fingerprint(model: nn.Module, batches: Any, optimizer: torch.optim.Optimizer, **settings: Any) -> dict[str, str]:
+    """Describe the model's structure, the data's content, the optimizer and the other settings.
+
+    The model's weights are no part of it: they are what changes. Functions are known by name, not by what they do.
+    """
+    shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in model.state_dict().items()]
+    kind, count = type(model).__name__, sum(p.numel() for p in model.parameters())
+    groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    marks = {
+        "model": f"{kind}, {count} parameters, structure {_digest(_clean(repr(model)), repr(shapes))}",
+        "optimizer": f"{type(optimizer).__name__} {_clean(repr(groups))}",
+        **{name: describe(value) for name, value in settings.items()},
+    }
+    if not isinstance(batches, Batches):
+        return marks | {"batches": type(batches).__name__}
+    for name in ("inputs", "targets"):
+        value = getattr(batches, name)
+        marks[name] = f"{tuple(value.shape)} {value.dtype}, content {_digest(_bytes(value))}"
+    return marks | {n: describe(getattr(batches, n)) for n in ("batch_size", "seed", "shuffle", "drop_last", "augment")}
+
+
+def schedule_values(schedule: Schedule | None, total: int | None) -> list[float] | None:
+    """Return what a schedule is known by: its values over a run of `total` steps. Without one, any length will do."""
+    return None if schedule is None else [schedule(total * i // 16, total) for i in range(16)] + [total]
+
+
+def describe(value: Any) -> str:
+    """Return a text that is the same in every process that runs the same program."""
+    if isinstance(value, partial):
+        arguments = [describe(a) for a in value.args] + [f"{k}={describe(v)}" for k, v in value.keywords.items()]
+        return f"{describe(value.func)}({', '.join(arguments)})"
+    if isinstance(value, Callable) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return _clean(repr(value))
+
+
+def _bytes(value: Tensor) -> memoryview:
+    return memoryview(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+
+
+def _digest(*parts: str | memoryview) -> str:
+    digest = blake2b(digest_size=6)
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()
+
+
+def _clean(text: str) -> str:
+    """Drop memory addresses, which change from process to process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
