@@ -111,7 +111,17 @@ def fit(
             rates = [group["lr"] for group in made.param_groups]
             with _bar(total, state.total_steps, progress and main) as bar:
                 run = _Run(
-                    epochs, total, source, stepper, made, rates, schedule or constant, validate, store, state, bar
+                    epochs=epochs,
+                    total=total,
+                    source=source,
+                    stepper=stepper,
+                    optimizer=made,
+                    rates=rates,
+                    schedule=schedule or constant,
+                    validate=None if validation is None else validate,
+                    store=store,
+                    state=state,
+                    bar=bar,
                 )
                 while state.epochs < epochs:
                     run.epoch()
