@@ -117,8 +117,8 @@ def test_our_wheel_brings_the_library_and_nothing_else(wheel):
 
 @pytest.mark.parametrize("requirement", ["torch>=99", "numpy<2", "transformers>=5.20", "pandas==2.2.2"])
 def test_a_package_that_wants_another_version_is_found_out(colab, tmp_path, requirement):
-    (found,) = harm(colab, tiny_wheel(tmp_path, requirement), tmp_path)
-    assert re.match(r"\w+", requirement)[0] in found
+    name = re.match(r"\w+", requirement)[0]
+    assert any(name in found for found in harm(colab, tiny_wheel(tmp_path, requirement), tmp_path))
 
 
 def test_a_package_content_with_what_is_there_does_no_harm(colab, tmp_path):

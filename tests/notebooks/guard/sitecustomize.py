@@ -1,4 +1,4 @@
-"""Loaded by Python at start-up while lessons run without a namespace: only loopback may be reached."""
+"""Once loaded, only loopback may be reached: by Python at start-up under `offline.py`, and by the tests themselves."""
 
 import errno
 import sys
@@ -19,7 +19,7 @@ def refuse_the_network(event: str, args: tuple) -> None:
         return
     host = host.decode() if isinstance(host, bytes) else host
     if host and not str(host).startswith(LOCAL):
-        raise OSError(errno.ENETUNREACH, f"the network is cut off while lessons run, {host} was asked for")
+        raise OSError(errno.ENETUNREACH, f"the network is cut off here, {host} was asked for")
 
 
 sys.addaudithook(refuse_the_network)
