@@ -1,10 +1,8 @@
-"""Memory layout of images and convolutions: with the channel as the fastest index they run about 1.5 times as fast.
+"""Memory layout of images: with the channel as the fastest index, convolutions on a CPU run up to 1.6 times as fast.
 
-Source: PyTorch tutorial "Channels Last Memory Format". Values and shapes are the same; only strides differ.
+Source: PyTorch tutorial "Channels Last Memory Format". Values and shapes are the same, only strides differ. Inputs in
+that layout are enough, activations follow them; so the model's weights are left alone.
 """
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -13,34 +11,18 @@ from bigmodel_lab.train.evaluation import mode
 from bigmodel_lab.train.generators import restore_generators, save_generators
 
 
-@contextmanager
-def channels_last(model: nn.Module, wanted: bool) -> Iterator[None]:
-    """Lay the 4-D weights and buffers of `model` out channels-last; afterwards they are as they were."""
-    tensors = [*model.parameters(), *model.buffers()] if wanted else []
-    changed = [t for t in tensors if t.ndim == 4 and t.is_contiguous()]
-    for tensor in changed:
-        tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
-    try:
-        yield
-    finally:
-        for tensor in changed:
-            tensor.data = tensor.data.contiguous()
-
-
 def likes_channels_last(model: nn.Module, inputs: Tensor) -> bool:
     """Return whether `model` convolves images and gives the same outputs for `inputs` (B, C, H, W) in that layout.
 
     Tried on a few examples in evaluation mode, because a model may call `.view` on activations, which only works in
-    the usual layout. Nothing is changed: not the mode, the random generators, the buffers, or the weights' layout.
+    the usual layout. Nothing is changed: not the mode, the random generators, or the buffers.
     """
     if inputs.ndim != 4 or inputs.device.type == "mps" or not any(isinstance(m, nn.Conv2d) for m in model.modules()):
         return False
     generators, buffers = save_generators(), [buffer.clone() for buffer in model.buffers()]
     try:
         with torch.no_grad(), mode(model, training=False):
-            usual = model(inputs)
-            with channels_last(model, True):
-                other = model(inputs.contiguous(memory_format=torch.channels_last))
+            usual, other = model(inputs), model(inputs.contiguous(memory_format=torch.channels_last))
         scale = usual.abs().max().item()
         return torch.allclose(usual, other, rtol=1e-2, atol=1e-2 * scale, equal_nan=True)
     except (RuntimeError, AttributeError, TypeError):  # the training step says what is wrong, if it is wrong there too

@@ -23,7 +23,6 @@ from bigmodel_lab.train.checks import Loss, LossCheck
 from bigmodel_lab.train.evaluation import Metrics, mode, scores
 from bigmodel_lab.train.fingerprint import fingerprint, schedule_values
 from bigmodel_lab.train.history import History
-from bigmodel_lab.train.layout import channels_last
 from bigmodel_lab.train.resume import Progress, Store
 from bigmodel_lab.train.schedules import Schedule, constant
 from bigmodel_lab.train.setup import left_as_it_came, make_accelerator, make_optimizer
@@ -62,9 +61,9 @@ def fit(
       resuming is exact if their order depends on nothing but the global random generators.
     - `progress`: show a progress bar once the run has taken a second.
 
-    With `Batches`, convolutional models run with the channel as the fastest index in memory, where they can. The model
-    ends on the device where it trained, in the mode it had. Raises `TrainingError` when the loss is not finite (up to
-    64 steps late: looking at each step would make a GPU wait) or when shapes do not fit.
+    With `Batches`, convolutional models get images with the channel as the fastest index in memory, where they can.
+    The model ends on the device where it trained, in the mode it had. Raises `TrainingError` when the loss is not
+    finite (up to 64 steps late: looking at each step would make a GPU wait) or when shapes do not fit.
     """
     _check_arguments(epochs, accumulate, clip_norm)
     accelerator = make_accelerator()
@@ -75,56 +74,55 @@ def fit(
     _check_combinations(source, schedule, checkpoint)
     with torch.enable_grad(), mode(model, training=True), left_as_it_came(model):
         source.place(model.to(device), device)
-        with channels_last(model, source.channels_last):
-            made = make_optimizer(model, optimizer, learning_rate)
-            stepper = Stepper(accelerator, model, made, loss, LossCheck(loss, source.targets), clip_norm)
-            store, state = None, Progress()
-            if checkpoint is not None:
-                marks = fingerprint(
-                    model,
-                    batches,
-                    made,
-                    loss=loss,
-                    accumulate=accumulate,
-                    clip_norm=clip_norm,
-                    schedule=schedule_values(schedule, total),
-                    processes=share[1],
-                    precision=accelerator.mixed_precision,
-                )
-                checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-                store = Store(checkpoint, accelerator=accelerator, model=model, optimizer=made, fingerprint=marks)
-                state = store.load(epochs)
-            validate = partial(
-                scores,
+        made = make_optimizer(model, optimizer, learning_rate)
+        stepper = Stepper(accelerator, model, made, loss, LossCheck(loss, source.targets), clip_norm)
+        store, state = None, Progress()
+        if checkpoint is not None:
+            marks = fingerprint(
                 model,
-                validation,
-                metrics=metrics,
+                batches,
+                made,
                 loss=loss,
-                device=device,
-                channels_last=source.channels_last,
-                share=share,
-                add=partial(_add, accelerator),
+                accumulate=accumulate,
+                clip_norm=clip_norm,
+                schedule=schedule_values(schedule, total),
+                processes=share[1],
+                precision=accelerator.mixed_precision,
             )
-            main = accelerator.is_main_process
-            if state.total_steps and main:
-                print(f"resumed from {store.file}: {state.epochs} epochs and {state.steps} steps were done")
-            rates = [group["lr"] for group in made.param_groups]
-            with _bar(total, state.total_steps, progress and main) as bar:
-                run = _Run(
-                    epochs=epochs,
-                    total=total,
-                    source=source,
-                    stepper=stepper,
-                    optimizer=made,
-                    rates=rates,
-                    schedule=schedule or constant,
-                    validate=None if validation is None else validate,
-                    store=store,
-                    state=state,
-                    bar=bar,
-                )
-                while state.epochs < epochs:
-                    run.epoch()
+            checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+            store = Store(checkpoint, accelerator=accelerator, model=model, optimizer=made, fingerprint=marks)
+            state = store.load(epochs)
+        validate = partial(
+            scores,
+            model,
+            validation,
+            metrics=metrics,
+            loss=loss,
+            device=device,
+            channels_last=source.channels_last,
+            share=share,
+            add=partial(_add, accelerator),
+        )
+        main = accelerator.is_main_process
+        if state.total_steps and main:
+            print(f"resumed from {store.file}: {state.epochs} epochs and {state.steps} steps were done")
+        rates = [group["lr"] for group in made.param_groups]
+        with _bar(total, state.total_steps, progress and main) as bar:
+            run = _Run(
+                epochs=epochs,
+                total=total,
+                source=source,
+                stepper=stepper,
+                optimizer=made,
+                rates=rates,
+                schedule=schedule or constant,
+                validate=None if validation is None else validate,
+                store=store,
+                state=state,
+                bar=bar,
+            )
+            while state.epochs < epochs:
+                run.epoch()
     return state.history
 
 
