@@ -57,12 +57,13 @@ def _pixels(image) -> np.ndarray:
     return image
 
 
-def _panels(count: int, columns: int, size: float, caption: bool) -> list[Axes]:
-    """Return `count` square axes without ticks, `columns` in a row, each `size` inches wide."""
+def _panels(count: int, columns: int, size: float, *, caption: bool, margin: float = 0.0) -> list[Axes]:
+    """Return `count` square axes without ticks, `columns` in a row, each `size` inches wide; `margin` is kept free."""
     columns = min(columns, count)
     rows = ceil(count / columns)
-    height = size + (0.26 if caption else 0.04)
-    _, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * height), squeeze=False)
+    height = size + (0.19 if caption else 0.04)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * size + margin, rows * height), squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     for ax in axes.flat:
         ax.set_axis_off()
     return list(axes.flat[:count])
@@ -75,7 +76,7 @@ def images(pictures, titles: Sequence[str] | None = None, *, columns: int = 10, 
         raise InputError("at least one image", got="none")
     if titles is not None and len(titles) != len(pictures):
         raise InputError(f"{len(pictures)} titles, one per image", got=f"{len(titles)}")
-    axes = _panels(len(pictures), columns, size, titles is not None)
+    axes = _panels(len(pictures), columns, size, caption=titles is not None)
     low, high = min(p.min() for p in pictures), max(p.max() for p in pictures)
     for i, (ax, picture) in enumerate(zip(axes, pictures, strict=True)):
         ax.imshow(picture, cmap=cmap, vmin=low, vmax=high)
@@ -102,19 +103,30 @@ def curves(
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if log:
         ax.set_yscale("log")
-    if len(series) > 1:
-        ax.legend()
+    if len(series) > 1:  # above the axes, where no line can run through it
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(series)), borderaxespad=0.2)
     return ax
 
 
-def bars(values: Mapping[str, float], *, xlabel: str = "", low: float = 0.0, digits: int = 3, ax=None) -> Axes:
-    """Draw one horizontal bar per named value, the number at its end; the axis starts at `low`."""
-    names, heights = list(values), [float(v) for v in values.values()]
-    ax = plt.subplots(figsize=(6.4, 0.5 + 0.36 * len(names)))[1] if ax is None else ax
-    drawn = ax.barh(names, heights, color=[PALETTE[i % len(PALETTE)] for i in range(len(names))], height=0.62)
-    ax.bar_label(drawn, [f"{h:.{digits}f}" for h in heights], padding=4)
+def bars(
+    values: Mapping[str, float],
+    *,
+    xlabel: str = "",
+    controls: Sequence[str] = (),
+    low: float = 0.0,
+    digits: int = 3,
+    ax=None,
+) -> Axes:
+    """Draw one horizontal bar per named value, the number at its end; `controls` are grey, the axis starts at `low`."""
+    names, lengths = list(values), [float(v) for v in values.values()]
+    if unknown := set(controls) - set(names):
+        raise InputError(f"controls among {names}", got=repr(sorted(unknown)))
+    ax = plt.subplots(figsize=(6.4, 0.6 + 0.32 * len(names)))[1] if ax is None else ax
+    colours = [PALETTE[7] if name in controls else PALETTE[0] for name in names]
+    drawn = ax.barh(names, [length - low for length in lengths], left=low, color=colours, height=0.62)
+    ax.bar_label(drawn, [f"{length:.{digits}f}" for length in lengths], padding=4)
     ax.invert_yaxis()
-    ax.set(xlabel=xlabel, xlim=(low, max(heights) + 0.14 * (max(heights) - low)))
+    ax.set(xlabel=xlabel, xlim=(low, max(lengths) + 0.12 * (max(lengths) - low)))
     ax.grid(visible=False, axis="y")
     return ax
 
@@ -126,7 +138,7 @@ def confusion(targets, predictions, classes: Sequence[str], *, ax=None) -> Axes:
         raise InputError("targets and predictions of one shape (N,)", got=f"{targets.shape} and {predictions.shape}")
     table = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(table, (targets, predictions), 1)
-    side = 1.6 + 0.34 * len(classes)
+    side = 1.5 + 0.3 * len(classes)
     ax = plt.subplots(figsize=(side, side))[1] if ax is None else ax
     ax.imshow(table, cmap="Blues", norm="symlog" if table.max() > 10 else None)
     for row, column in zip(*np.nonzero(table), strict=True):
@@ -152,7 +164,7 @@ def heatmaps(
     size: float = 1.15,
     label: str = "",
 ) -> list[Axes]:
-    """Draw attributions (N, H, W) or (N, C, H, W) over their images in grey, with one shared signed scale and colour bar.
+    """Draw attributions (N, H, W) or (N, C, H, W) over their images in grey, with one signed scale and colour bar.
 
     Channels are summed. The scale is symmetric around zero and reaches the 99.5th percentile of |values|; where a value
     is near zero the image shows through.
@@ -165,7 +177,7 @@ def heatmaps(
             "one attribution of its image's height and width per image", got=f"{len(maps)} for {len(grey)}"
         )
     limit = float(np.percentile(np.abs(np.stack(maps)), 99.5)) or 1.0
-    axes = _panels(len(maps), columns, size, titles is not None)
+    axes = _panels(len(maps), columns, size, caption=titles is not None, margin=0.95)
     for i, (ax, under, over) in enumerate(zip(axes, grey, maps, strict=True)):
         ax.imshow(under, cmap="gray", vmin=-0.4, vmax=1.2)
         scaled = np.clip(over / limit, -1, 1)

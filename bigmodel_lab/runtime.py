@@ -12,7 +12,7 @@ import torch
 
 from bigmodel_lab.errors import InputError
 
-__all__ = ["describe", "device", "parity", "precision", "seed_everything"]
+__all__ = ["describe", "device", "glue", "parity", "precision", "seed_everything"]
 
 
 def device(prefer: str | None = None) -> torch.device:
@@ -87,3 +87,15 @@ def parity(
             stacklevel=2,
         )
     return difference
+
+
+def glue(name: str, value: float | int | str) -> None:
+    """Keep a measured `value` under `name` in this notebook's outputs, so that pages of the book can quote it.
+
+    Nothing is shown. It writes what myst-nb's `glue` writes, which is not installed where a learner runs a lesson.
+    """
+    from IPython.display import display
+
+    prefix = "application/papermill.record/"
+    metadata = {"scrapbook": {"name": name, "mime_prefix": prefix}}
+    display({prefix + "text/plain": repr(value)}, metadata=metadata, raw=True)
