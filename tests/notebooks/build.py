@@ -18,7 +18,7 @@ def code(source: str, id: str, *tags: str, **metadata) -> nbformat.NotebookNode:
 
 def notebook(*cells: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """A notebook in its committed form."""
-    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return v4.new_notebook(cells=list(cells), metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
 
 

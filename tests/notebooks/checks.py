@@ -129,7 +129,7 @@ def has_rhythm(notebook: Notebook) -> list[str]:
             run += 1
             lines = [line for line in cell.source.splitlines() if line.strip()]
             if run > MAX_RUN:
-                problems.append(f"cell {n}: the {run}th code cell in a row, allowed are {MAX_RUN}")
+                problems.append(f"cell {n}: code cell number {run} in a row, allowed are {MAX_RUN}")
             if len(lines) > MAX_LINES and not HIDDEN & tags(cell):
                 problems.append(f"cell {n}: {len(lines)} lines, allowed are {MAX_LINES} unless folded (hide-input)")
             if not lines:

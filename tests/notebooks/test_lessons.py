@@ -30,6 +30,11 @@ def executed(path, ledger):
     return notebook
 
 
+def none_of(problems):
+    """Fail with one line for each problem."""
+    assert not problems, "\n" + "\n".join(problems)
+
+
 def test_there_are_lessons():
     assert LESSONS
 
@@ -37,35 +42,35 @@ def test_there_are_lessons():
 @each_lesson
 @pytest.mark.parametrize("check", checks.SOURCE, ids=lambda check: check.__name__)
 def test_source(path, check):
-    assert check(nbformat.read(path, as_version=nbformat.NO_CONVERT)) == []
+    none_of(check(nbformat.read(path, as_version=nbformat.NO_CONVERT)))
 
 
 @each_lesson
 def test_is_committed_tidy(path):
-    assert checks.written_as_tidied(path.read_text(encoding="utf-8")) == []
+    none_of(checks.written_as_tidied(path.read_text(encoding="utf-8")))
 
 
 @each_lesson
 def test_installs_the_library_first(path):
-    assert checks.installs_first(nbformat.read(path, as_version=4), repository_url(ROOT)) == []
+    none_of(checks.installs_first(nbformat.read(path, as_version=4), repository_url(ROOT)))
 
 
 @each_lesson
 @pytest.mark.parametrize("check", checks.EXECUTED, ids=lambda check: check.__name__)
 def test_executed(executed, check):
-    assert check(executed) == []
+    none_of(check(executed))
 
 
 @each_lesson
 def test_cost(path, executed, ledger):
     record = ledger.read()[path.name]
-    assert checks.cost_fits(record, WARN_CPU_SECONDS, MAX_CPU_SECONDS) == []
+    none_of(checks.cost_fits(record, WARN_CPU_SECONDS, MAX_CPU_SECONDS))
 
 
 def test_table_of_contents_names_each_lesson_once():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    assert checks.toc_agrees(toc, [f"notebooks/{path.stem}" for path in LESSONS]) == []
+    none_of(checks.toc_agrees(toc, [f"notebooks/{path.stem}" for path in LESSONS]))
 
 
 def test_lessons_and_config_name_the_same_repository():
-    assert disagreements(ROOT) == []
+    none_of(disagreements(ROOT))
