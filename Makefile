@@ -1,7 +1,7 @@
 # What there is to do here. `make` alone lists it. Works with GNU Make 3.81 (macOS) and later.
 # Settings: PYTHON=python3.12 (which one makes the environment), VENV=.venv, PORT=8000, CHROME_PATH=/path/to/chromium.
 
-SHELL   := /bin/bash
+SHELL   := bash
 VENV    ?= .venv
 PORT    ?= 8000
 PYTHON  ?=
@@ -51,6 +51,7 @@ $(PY):
 	  echo "$$python is Python $$version: making $(VENV)"; \
 	  $$python -m venv $(VENV) && exit 0; \
 	done; \
+	rm -f $(PY); \
 	echo 'expected: Python 3.11 or later, with its venv module'; \
 	echo "got:     $${found:- no Python at all}"; \
 	echo 'try:      Debian, Ubuntu: sudo apt-get install python3 python3-venv; macOS: brew install python@3.12;'; \
@@ -125,11 +126,11 @@ strip: $(INSTALLED)
 
 unit: $(INSTALLED)
 	$(SAY) 'unit tests'
-	@$(PY) -m pytest tests --ignore $(SITE) --ignore tests/notebooks/test_lessons.py -n 2 --dist loadfile
+	@$(PY) -m pytest tests --ignore $(SITE) --ignore tests/notebooks/test_lessons.py -n 2 --dist loadfile --timeout 900
 
 site-tests: site debian $(NODE_READY)
 	$(SAY) 'lessons as executed, and the built site'
-	@REQUIRE_EXECUTED=1 $(PY) -m pytest tests/notebooks/test_lessons.py $(SITE)
+	@REQUIRE_EXECUTED=1 $(PY) -m pytest tests/notebooks/test_lessons.py $(SITE) --timeout 900
 
 bench: $(INSTALLED)
 	$(SAY) 'bench'

@@ -71,8 +71,8 @@ class Ledger:
         if known is None or known["fingerprint"] != self.fingerprint(notebook):
             return None
         with self._cache() as cache:
-            if _match(cache, notebook):
-                return known
+            if found := _match(cache, notebook):
+                return known if found.data.get("tested") else None
             kept = self.cache_folder / "executed" / known["key"] / "base.ipynb"
             if not kept.exists():
                 return None

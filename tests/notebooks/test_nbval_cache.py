@@ -1,5 +1,6 @@
 """What passes under nbval is what the book shows, and it runs once."""
 
+import shutil
 import subprocess
 import sys
 
@@ -187,4 +188,9 @@ class TestFingerprint:
         bundle = CacheBundleIn(nbformat.read(path, as_version=4), str(path), data={"execution_seconds": 1.0})
         cache.cache_notebook_bundle(bundle, check_validity=False)
         cache.db.dispose()
+        assert course.ledger.executed(path) is None
+
+    def test_a_lost_cache_makes_the_lesson_run_again(self, course, path):
+        shutil.rmtree(course.ledger.cache_folder)
+        assert course.ledger.record(path) is None
         assert course.ledger.executed(path) is None
