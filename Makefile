@@ -11,6 +11,7 @@ SITE    := tests/site
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PUPPETEER_SKIP_DOWNLOAD := 1
+export CHROMIUM := $(or $(CHROMIUM),$(CHROME_PATH))
 
 # An installed environment is known by the checksum of what it was installed from: a change there installs again.
 INSTALL_KEY := $(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
@@ -69,7 +70,7 @@ $(INSTALLED): $(PY)
 .PHONY: debian
 debian:
 	@missing=''; \
-	[ -n "$$CHROME_PATH" ] || command -v chromium chromium-browser google-chrome >/dev/null || missing='chromium'; \
+	[ -n "$$CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null || missing='chromium'; \
 	command -v node >/dev/null || missing="$$missing nodejs"; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
 	[ -n "$$missing" ] || exit 0; \
