@@ -117,6 +117,11 @@ class Ledger:
                 return None
             return cache.merge_match_into_notebook(notebook)[1]
 
+    def untested(self) -> list[str]:
+        """Notebooks that the cache holds though no test ran them: the book's build executed them by itself."""
+        with self._cache() as cache:
+            return [one.uri for one in cache.list_cache_records() if not one.data.get("tested")]
+
     def _write(self, records: dict[str, dict]) -> None:
         part = self.file.with_suffix(".part")
         part.write_text(json.dumps(dict(sorted(records.items())), indent=1) + "\n", encoding="utf-8")

@@ -74,3 +74,7 @@ def test_table_of_contents_names_each_lesson_once():
 
 def test_lessons_and_config_name_the_same_repository():
     none_of(disagreements(ROOT))
+
+
+def test_the_book_executed_nothing_by_itself(ledger):
+    none_of(ledger.untested())

@@ -93,6 +93,7 @@ def test_jupyter_book_executes_nothing(course):
     assert build.returncode == 0, said
     assert said.count("Using cached notebook") == 2
     assert "Executing notebook" not in said
+    assert course.ledger.untested() == []
     assert "from the tested run" in (course.root / "_build/html/notebooks/two.html").read_text()
 
 
@@ -189,6 +190,7 @@ class TestFingerprint:
         cache.cache_notebook_bundle(bundle, check_validity=False)
         cache.db.dispose()
         assert course.ledger.executed(path) is None
+        assert course.ledger.untested() == [str(path)]
 
     def test_a_lost_cache_makes_the_lesson_run_again(self, course, path):
         shutil.rmtree(course.ledger.cache_folder)
