@@ -19,6 +19,7 @@ __all__ = ["PALETTE", "bars", "confusion", "curves", "heatmaps", "images", "regi
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 # blue - white - red with the ends of matplotlib's RdBu made darker, so that strong values stand out when blended
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#053061", "#4393C3", "#FFFFFF", "#D6604D", "#67001F"])
+POSITIVE = LinearSegmentedColormap.from_list("positive", ["#FFFFFF", "#D6604D", "#67001F"])
 
 
 def use_style() -> None:
@@ -166,8 +167,8 @@ def heatmaps(
 ) -> list[Axes]:
     """Draw attributions (N, H, W) or (N, C, H, W) over their images in grey, with one signed scale and colour bar.
 
-    Channels are summed. The scale is symmetric around zero and reaches the 99.5th percentile of |values|; where a value
-    is near zero the image shows through.
+    Channels are summed. The scale reaches the 99.5th percentile of |values| and is symmetric around zero, or starts there
+    if no value is negative; where a value is near zero the image shows through.
     """
     maps = [_array(a) for a in attributions]
     maps = [m.sum(0) if m.ndim == 3 else m for m in maps]
@@ -177,17 +178,18 @@ def heatmaps(
             "one attribution of its image's height and width per image", got=f"{len(maps)} for {len(grey)}"
         )
     limit = float(np.percentile(np.abs(np.stack(maps)), 99.5)) or 1.0
+    signed = min(m.min() for m in maps) < 0
+    scale = plt.Normalize(-limit if signed else 0.0, limit)
+    colours = SIGNED if signed else POSITIVE
     axes = _panels(len(maps), columns, size, caption=titles is not None, margin=0.95)
     for i, (ax, under, over) in enumerate(zip(axes, grey, maps, strict=True)):
         ax.imshow(under, cmap="gray", vmin=-0.4, vmax=1.2)
-        scaled = np.clip(over / limit, -1, 1)
-        shown = ax.imshow(
-            scaled * limit, cmap=SIGNED, vmin=-limit, vmax=limit, alpha=0.12 + 0.85 * np.abs(scaled) ** 0.7
-        )
+        strength = np.clip(np.abs(over) / limit, 0, 1)
+        ax.imshow(over, cmap=colours, norm=scale, alpha=0.12 + 0.85 * strength**0.7)
         if titles is not None:
             ax.set_title(titles[i], fontsize=7.5, pad=2)
-    shown = plt.cm.ScalarMappable(norm=shown.norm, cmap=SIGNED)  # without the images' transparency
-    axes[0].figure.colorbar(shown, ax=axes[0].figure.axes, shrink=0.8, aspect=18, pad=0.015, label=label)
+    bar = plt.cm.ScalarMappable(norm=scale, cmap=colours)  # without the images' transparency
+    axes[0].figure.colorbar(bar, ax=axes[0].figure.axes, shrink=0.8, aspect=18, pad=0.015, label=label)
     return axes
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bigmodel_lab.errors import DataError, InputError, MissingExtraError
 
-__all__ = ["COLOURS", "GLYPHS", "ImageSet", "cifar10", "digits", "shapes", "ten_classes"]
+__all__ = ["COLOURS", "GLYPHS", "ImageSet", "cifar10", "digits", "random_affine", "shapes", "ten_classes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,6 +225,26 @@ def _caption(label: int, colour: int, centre: Sequence[float]) -> str:
     place = "at the " + f"{down} {across}".strip() if down or across else "in the centre"
     name = list(GLYPHS)[label]
     return f"{'an' if list(COLOURS)[colour][0] in 'aeiou' else 'a'} {list(COLOURS)[colour]} {name} {place}"
+
+
+# --- augmentation ---------------------------------------------------------------------------------------------------
+
+
+def random_affine(
+    images: Tensor, generator: torch.Generator, *, degrees: float = 8.0, shift: float = 0.08, scale: float = 0.06
+) -> Tensor:
+    """Turn, move and resize each image (N, C, H, W) a little, at random: an `augment` for `train.Batches`.
+
+    Uniform in ±`degrees`, ±`shift` (part of the side) and ±`scale` (part of the size); beyond the border is 0.
+    """
+    count = len(images)
+    angle = _uniform(generator, -degrees, degrees, count) * pi / 180
+    zoom = 1 + _uniform(generator, -scale, scale, count)
+    x, y = _uniform(generator, -2 * shift, 2 * shift, 2, count)  # the grid below runs from -1 to 1
+    c, s = zoom * angle.cos(), zoom * angle.sin()
+    maps = torch.stack([c, -s, x, s, c, y], dim=1).view(count, 2, 3).to(images)
+    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
 
 
 # --- public sets ----------------------------------------------------------------------------------------------------

@@ -22,26 +22,30 @@ class CNNConfig:
     outputs: int = 10  # K, classes or regression targets
     widths: tuple[int, ...] = (32, 64, 128)  # channels of each stage; each stage but the first halves H and W
     residual: bool = False  # two convolutions with a skip connection per stage, instead of one convolution
+    padding: str = "zeros"  # what lies beyond the border of an image: "zeros", or "circular" (the opposite side)
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no network."""
         if min((self.channels, self.outputs, *self.widths), default=0) < 1 or not self.widths:
             raise InputError("channels, outputs and at least one width, all >= 1", got=repr(self))
+        if self.padding not in ("zeros", "circular"):
+            raise InputError('padding="zeros" or padding="circular"', got=repr(self.padding))
 
 
-def convolution(narrow: int, wide: int, stride: int = 1) -> nn.Sequential:
+def convolution(narrow: int, wide: int, *, stride: int = 1, padding: str = "zeros") -> nn.Sequential:
     """Return a 3×3 convolution that keeps H and W (or divides them by `stride`), then batch normalisation."""
-    return nn.Sequential(nn.Conv2d(narrow, wide, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(wide))
+    conv = nn.Conv2d(narrow, wide, 3, stride=stride, padding=1, padding_mode=padding, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(wide))
 
 
 class ResidualBlock(nn.Module):
     """The block y = relu(F(x) + S(x)) of He et al. (2016): F is two convolutions, S the identity or a 1×1 one."""
 
-    def __init__(self, narrow: int, wide: int, stride: int = 1) -> None:
+    def __init__(self, narrow: int, wide: int, *, stride: int = 1, padding: str = "zeros") -> None:
         """Build a block from `narrow` to `wide` channels."""
         super().__init__()
-        self.first, self.relu_first = convolution(narrow, wide, stride), nn.ReLU()
-        self.second, self.relu_second = convolution(wide, wide), nn.ReLU()
+        self.first, self.relu_first = convolution(narrow, wide, stride=stride, padding=padding), nn.ReLU()
+        self.second, self.relu_second = convolution(wide, wide, padding=padding), nn.ReLU()
         same = narrow == wide and stride == 1
         self.skip = nn.Identity() if same else nn.Conv2d(narrow, wide, 1, stride=stride)
 
@@ -68,9 +72,9 @@ class CNN(nn.Module):
 
     def _stage(self, index: int, narrow: int, wide: int) -> nn.Module:
         if self.config.residual:
-            return ResidualBlock(narrow, wide, stride=1 if index == 0 else 2)
+            return ResidualBlock(narrow, wide, stride=2 if index else 1, padding=self.config.padding)
         shrink = [nn.MaxPool2d(2)] if index else []
-        return nn.Sequential(*shrink, *convolution(narrow, wide), nn.ReLU())
+        return nn.Sequential(*shrink, *convolution(narrow, wide, padding=self.config.padding), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images of shape (B, C, H, W) to outputs of shape (B, K)."""
