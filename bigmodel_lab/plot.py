@@ -167,8 +167,8 @@ def heatmaps(
 ) -> list[Axes]:
     """Draw attributions (N, H, W) or (N, C, H, W) over their images in grey, with one signed scale and colour bar.
 
-    Channels are summed. The scale reaches the 99.5th percentile of |values| and is symmetric around zero, or starts there
-    if no value is negative; where a value is near zero the image shows through.
+    Channels are summed. The scale reaches the 99.5th percentile of |values|; it is symmetric around zero, or starts
+    there if no value is negative; where a value is near zero the image shows through.
     """
     maps = [_array(a) for a in attributions]
     maps = [m.sum(0) if m.ndim == 3 else m for m in maps]
