@@ -30,7 +30,8 @@ EPOCHS, EVERY = 3, 3
 POINTS = [
     "step 1", "step 2", "step 5", "step 8", "step 9", "step 13", "step 16", "step 17", "step 23", "step 24",
     "before save 3", "after save 3", "after save 6", "half written 1", "half written 4", "half written 6",
-    "before fsync 3", "before replace 1", "before replace 3", "before replace 5", "after replace 1", "after replace 3", "before save 11", "before replace 11",
+    "before fsync 3", "before replace 1", "before replace 3", "before replace 5", "after replace 1", "after replace 3",
+    "before save 11", "before replace 11",
 ]  # fmt: skip
 
 
