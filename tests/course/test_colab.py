@@ -49,6 +49,22 @@ def colab(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def pip(tmp_path_factory):
+    """Colab's own version of pip, as a command; older ones cannot look at another Python without installing."""
+    folder = tmp_path_factory.mktemp("pip")
+    own = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), f"pip=={colab_has()['pip']}"]
+    run = subprocess.run(own, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return [sys.executable, str(folder / "pip")]
+
+
+@pytest.fixture(scope="module")
+def colab_pip(pip, colab):
+    """That pip, at work in the made-up environment."""
+    return [*pip, "--python", str(colab)]
+
+
+@pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """Our wheel, built from a copy of what it is made of."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
@@ -75,21 +91,20 @@ def tiny_wheel(folder, *requirements):
     return path
 
 
-def what_pip_would_do(python, wheel, tmp_path):
+def what_pip_would_do(pip, wheel, tmp_path):
     """Name -> version of what pip would install there, and its complaint where it cannot."""
     report = tmp_path / "report.json"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", str(wheel), "--dry-run"]
-    pip += ["--report", str(report), "--python-version", COLAB_PYTHON, "--only-binary=:all:"]
-    run = subprocess.run(pip, capture_output=True, text=True, check=False)
+    options = ["--dry-run", "--report", str(report), "--python-version", COLAB_PYTHON, "--only-binary=:all:"]
+    run = subprocess.run([*pip, "install", str(wheel), *options], capture_output=True, text=True, check=False)
     if run.returncode != 0:
         return {}, run.stderr
     wanted = (one["metadata"] for one in json.loads(report.read_text(encoding="utf-8"))["install"])
     return {canonical(one["name"]): one["version"] for one in wanted}, ""
 
 
-def harm(python, wheel, tmp_path):
+def harm(pip, wheel, tmp_path):
     """What installing `wheel` would do to Colab that it must not; empty when it only adds packages."""
-    installs, complaint = what_pip_would_do(python, wheel, tmp_path)
+    installs, complaint = what_pip_would_do(pip, wheel, tmp_path)
     if complaint:
         return [complaint]
     have = {canonical(name): version for name, version in colab_has().items()}
@@ -101,9 +116,9 @@ def test_the_list_is_colabs():
     assert "+cu" in colab_has()["torch"]
 
 
-def test_our_wheel_replaces_nothing_on_colab(colab, wheel, tmp_path):
-    assert harm(colab, wheel, tmp_path) == []
-    installs, _ = what_pip_would_do(colab, wheel, tmp_path)
+def test_our_wheel_replaces_nothing_on_colab(colab_pip, wheel, tmp_path):
+    assert harm(colab_pip, wheel, tmp_path) == []
+    installs, _ = what_pip_would_do(colab_pip, wheel, tmp_path)
     assert "bigmodel-lab" in installs
     assert len(installs) <= 5, f"a learner waits for each of these: {installs}"
 
@@ -116,10 +131,10 @@ def test_our_wheel_brings_the_library_and_nothing_else(wheel):
 
 
 @pytest.mark.parametrize("requirement", ["torch>=99", "numpy<2", "transformers>=5.20", "pandas==2.2.2"])
-def test_a_package_that_wants_another_version_is_found_out(colab, tmp_path, requirement):
+def test_a_package_that_wants_another_version_is_found_out(colab_pip, tmp_path, requirement):
     name = re.match(r"\w+", requirement)[0]
-    assert any(name in found for found in harm(colab, tiny_wheel(tmp_path, requirement), tmp_path))
+    assert any(name in found for found in harm(colab_pip, tiny_wheel(tmp_path, requirement), tmp_path))
 
 
-def test_a_package_content_with_what_is_there_does_no_harm(colab, tmp_path):
-    assert harm(colab, tiny_wheel(tmp_path, "torch>=2.11", "numpy>=2.0"), tmp_path) == []
+def test_a_package_content_with_what_is_there_does_no_harm(colab_pip, tmp_path):
+    assert harm(colab_pip, tiny_wheel(tmp_path, "torch>=2.11", "numpy>=2.0"), tmp_path) == []
