@@ -2,7 +2,7 @@
 
 The modules are found in the code, so the page cannot forget one. A package that re-exports names is documented as
 those names; a package whose `__all__` lists its submodules is entered. Docstrings are plain text with Markdown's
-backticks for code; everything else in them is kept as it stands. The fields of a dataclass are listed with the
+backticks for code and dollars for formulas; everything else in them is kept as it stands. The fields of a dataclass are listed with the
 comments that stand beside them in the source.
 """
 
@@ -17,7 +17,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
+CODE = re.compile(r"(?<!`)(`+)(?!`)(?P<code>.+?)(?<!`)\1(?!`)|\$(?P<math>[^$\s](?:[^$]*[^$\s])?)\$", re.DOTALL)
 MARKUP = re.compile(r"[\\*|]|_(?=\W|$)")
 FIELD = re.compile(r"^ {4}(?P<name>[a-z]\w*):.*?(?:  # (?P<comment>.+))?$", re.MULTILINE)
 
@@ -42,10 +42,11 @@ def public_modules(folder: Path, name: str) -> list[str]:
 
 
 def restructured(lines: list[str]) -> list[str]:
-    """Return plain text with Markdown code spans as reStructuredText that shows the same."""
+    """Return plain text with Markdown's code and $formulas$ as reStructuredText that shows the same."""
     pieces, end, text = [], 0, "\n".join(lines)
     for span in CODE.finditer(text):
-        pieces += [MARKUP.sub(r"\\\g<0>", text[end : span.start()]), "\\ ``" + span[2].strip() + "``\\ "]
+        shown = f"``{span['code'].strip()}``" if span["code"] else f":math:`{span['math']}`"
+        pieces += [MARKUP.sub(r"\\\g<0>", text[end : span.start()]), f"\\ {shown}\\ "]
         end = span.end()
     return "".join([*pieces, MARKUP.sub(r"\\\g<0>", text[end:])]).split("\n")
 

@@ -4,13 +4,15 @@ Order and lessons come from `_toc.yml`; the titles and the one-line summary are 
 the Chinese title below it (written `[...]{.zh}`), and the first sentence after that. Nothing is written twice.
 """
 
+import re
+
 from docutils import nodes
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 
 
-class chapter_map(nodes.General, nodes.Element):  # noqa: N801 (docutils names nodes in lower case)
+class chapter_map(nodes.General, nodes.Element):
     """The place of the map, until all pages are read."""
 
 
@@ -22,11 +24,16 @@ class ChapterMap(SphinxDirective):
         return [chapter_map()]
 
 
+def is_chapter(env, page: str) -> bool:
+    """Say whether the page's title is numbered."""
+    return re.match(r"\d+\. ", env.titles[page].astext()) is not None
+
+
 def chinese_title(doctree: nodes.document) -> str:
-    """Return the Chinese title of a chapter page, or nothing when the page is no chapter."""
-    first = next(doctree.findall(nodes.paragraph), None)
-    marked = first is not None and len(first) == 1 and isinstance(first[0], nodes.inline) and "zh" in first[0]["classes"]
-    return first.astext() if marked else ""
+    """Return the Chinese title below the heading, if there is one."""
+    first = next(doctree.findall(nodes.paragraph), nodes.paragraph())
+    marked = [node for node in first.findall(nodes.inline) if "zh" in node["classes"]]
+    return marked[0].astext() if marked else ""
 
 
 def summary(doctree: nodes.document) -> str:
@@ -56,11 +63,12 @@ def entry(app, here: str, page: str, doctree: nodes.document) -> nodes.list_item
 def draw(app, doctree, docname) -> None:
     """Replace each placeholder by the map."""
     for node in list(doctree.findall(chapter_map)):
-        pages = app.env.toctree_includes.get(app.config.root_doc, [])
-        trees = {page: app.env.get_doctree(page) for page in pages}
-        items = [entry(app, docname, page, tree) for page, tree in trees.items() if chinese_title(tree)]
-        if not items:
-            raise ExtensionError(f"{docname}: chapter-map finds no chapter; a chapter starts with [Chinese title]{{.zh}}")
+        pages = [page for page in app.env.toctree_includes.get(app.config.root_doc, []) if is_chapter(app.env, page)]
+        if not pages:
+            raise ExtensionError(
+                f"{docname}: chapter-map finds no chapter, a page with a title such as '1. Background'"
+            )
+        items = [entry(app, docname, page, app.env.get_doctree(page)) for page in pages]
         node.replace_self(nodes.bullet_list("", *items, classes=["lab-map"]))
 
 

@@ -43,7 +43,8 @@ def lesson_links(repository: str, branch: str, colab: str, page: str, up: str) -
     return (
         '\n<nav class="lab-lesson" aria-label="This lesson as a notebook">'
         f'<a class="lab-colab" href="{html.escape(opened)}">{ICONS["open"]}Open in Colab</a>'
-        f'<a class="lab-download" href="{up}_sources/{page}.ipynb" download="{name}">{ICONS["save"]}Download notebook</a>'
+        f'<a class="lab-download" href="{up}_sources/{page}.ipynb" download="{name}">'
+        f"{ICONS['save']}Download notebook</a>"
         "</nav>\n"
     )
 

@@ -1,0 +1,122 @@
+"""The built website, as a reader's browser meets it. One walk over all pages, then one question per test."""
+
+import json
+import re
+
+import pytest
+import site_checks as checks
+import yaml
+from conftest import ROOT
+
+pytestmark = pytest.mark.site
+
+# Transferred bytes of a page with an empty cache, in kB, without its figures. The theme alone takes 130.
+BUDGET = 240
+
+
+def settings() -> dict:
+    return yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+
+
+def lessons(report: dict) -> list[str]:
+    return [path for path, page in report["pages"].items() if page["desktop"]["lesson"]]
+
+
+def test_every_page_of_the_table_of_contents_is_there(report):
+    toc = (ROOT / "_toc.yml").read_text("utf-8")
+    named = {name + ".html" for name in re.findall(r"(?:root|file): (\S+)", toc)}
+    assert named <= set(report["pages"])
+    assert lessons(report) == sorted(name for name in named if name.startswith("notebooks/"))
+
+
+def test_no_page_asks_a_third_party_for_anything(report):
+    assert checks.third_parties(report) == []
+
+
+def test_no_script_complains(report):
+    assert checks.console_errors(report) == []
+
+
+def test_no_file_of_the_site_is_missing(report):
+    assert checks.failed_requests(report) == []
+
+
+def test_no_link_or_anchor_is_broken(report, site):
+    assert checks.broken_links(report, site) == []
+
+
+def test_every_picture_says_what_it_shows(report):
+    assert checks.bad_pictures(report) == []
+
+
+def test_axe_finds_nothing_serious(report):
+    assert checks.barriers(report) == []
+
+
+def test_mathematics_is_typeset_and_not_shown_raw(report):
+    assert checks.raw_mathematics(report) == []
+
+
+def test_lessons_show_mathematics(report):
+    assert [path for path in lessons(report) if report["pages"][path]["desktop"]["formulas"] == 0] == []
+
+
+def test_no_page_scrolls_sideways(report):
+    assert checks.sideways(report) == []
+
+
+def test_every_page_has_a_language_a_title_and_a_description(report):
+    assert checks.poor_heads(report) == []
+
+
+def test_pages_keep_to_the_budget(report):
+    assert checks.heavy(report, BUDGET) == []
+
+
+def test_lessons_open_in_colab(report):
+    repository = settings()["repository"]
+    assert lessons(report)
+    assert checks.colab_faults(report, repository["url"], repository["branch"]) == []
+
+
+def test_the_download_link_gives_the_notebook(report):
+    assert list(report["downloads"]) == lessons(report)
+    for path, file in report["downloads"].items():
+        source = ROOT / path.replace(".html", ".ipynb")
+        assert file["name"] == source.name
+        assert json.loads(file["text"])["nbformat"] == 4
+
+
+@pytest.mark.parametrize("way", ["http", "file"])
+def test_search_finds_the_lesson_on_convolution(report, way):
+    found = report["search"][way]["found"]
+    assert any("03_2_convolutional_networks" in link for link in found), found
+
+
+def test_search_works_by_hand_on_a_phone(report):
+    assert report["search"]["hand"]["found"] > 0
+
+
+def test_the_colour_switch_goes_from_auto_to_dark_and_light_and_stays(report):
+    states = report["colourMode"]["states"]
+    assert states[0]["mode"] == "auto"
+    assert {state["mode"] for state in states} == {"auto", "dark", "light"}
+    backgrounds = {state["theme"]: state["background"] for state in states}
+    assert len(set(backgrounds.values())) == len(backgrounds) == 2
+    assert report["colourMode"]["reloaded"]["theme"] == "dark"
+
+
+def test_the_menu_opens_on_a_phone(report):
+    assert report["menu"]["before"] == 0
+    assert report["menu"]["after"] > 8
+
+
+def test_the_figure_of_the_first_page_says_what_the_numbers_give():
+    seconds = 3.14e23 / (175 * 125e12), 3.14e23 / (175 * 28e12)
+    peak, practice = (value / 86400 for value in seconds)
+    figure = (ROOT / "book" / "_figures" / "gpt3_days.svg").read_text("utf-8")
+    widths = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', figure)]
+    assert f"{peak:.0f} days" in figure
+    assert f"{practice / 365.25:.0f} years" in figure
+    assert widths[2] / widths[1] == pytest.approx(practice / peak, rel=0.01)
+    assert widths[0] / widths[1] == pytest.approx(3 / peak, abs=0.01)
