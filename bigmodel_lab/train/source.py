@@ -20,7 +20,7 @@ Window = list[tuple[Tensor, Tensor]]
 
 
 class Source:
-    """The batches of a run, for this process, on its device."""
+    """The batches of a run, for this process; `Batches` come out on its device, others as they come."""
 
     def __init__(self, batches: Iterable, *, accumulate: int, process: int, processes: int) -> None:
         """Take the batches as the caller gave them; `place` brings them to a device."""
@@ -35,7 +35,7 @@ class Source:
 
     def place(self, model: nn.Module, device: torch.device) -> None:
         """Bring the data to `device`, where `model` is, in the memory layout that suits it."""
-        self.model, self.device = model, device
+        self.model = model
         if isinstance(self.batches, Batches):
             check_input_type(model, self.batches.inputs)
             self.channels_last = likes_channels_last(model, self.batches.inputs[:2].to(device))
@@ -45,7 +45,7 @@ class Source:
         """Yield the windows of `epoch` after the first `done`, each with its number of examples in all processes."""
         if self.sizes is None:
             for window in grouped(self.batches, self.accumulate):
-                pairs = [self._moved(batch) for batch in window]
+                pairs = [self._checked(batch) for batch in window]
                 yield pairs, sum(len(targets) for _, targets in pairs)
             return
         first = done * self.accumulate
@@ -54,10 +54,10 @@ class Source:
             yield window, sum(self.sizes[first : first + len(window)])
             first += len(window)
 
-    def _moved(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def _checked(self, batch: Any) -> tuple[Tensor, Tensor]:
         inputs, targets = check_batch(batch)
         check_input_type(self.model, inputs)
-        return inputs.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
+        return inputs, targets
 
 
 def grouped(items: Iterable, size: int) -> Iterator[list]:

@@ -35,12 +35,12 @@ class Stepper:
 
         Over several processes the mean of what they return is the loss of the big batch.
         """
-        total, last = None, len(window) - 1
+        total, last, device = None, len(window) - 1, self.accelerator.device
         for i, (inputs, targets) in enumerate(window):
             with nullcontext() if i == last else self.accelerator.no_sync(self.model):
-                outputs = self.model(inputs)
-                self.check(outputs, targets)
-                value = self.loss(outputs, targets)
+                outputs = self.model(inputs.to(device, non_blocking=True))
+                self.check(outputs, targets)  # before they move: a look at them on a GPU would make it wait
+                value = self.loss(outputs, targets.to(device, non_blocking=True))
                 if not self.checked:
                     check_loss_value(value)
                     self.checked = True
