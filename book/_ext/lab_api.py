@@ -2,8 +2,8 @@
 
 The modules are found in the code, so the page cannot forget one. A package that re-exports names is documented as
 those names; a package whose `__all__` lists its submodules is entered. Docstrings are plain text with Markdown's
-backticks for code and dollars for formulas; everything else in them is kept as it stands. The fields of a dataclass are listed with the
-comments that stand beside them in the source.
+backticks for code and dollars for formulas; everything else in them is kept as it stands. The fields of a dataclass
+are listed with the comments that stand beside them in the source.
 """
 
 import ast

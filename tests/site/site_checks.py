@@ -1,6 +1,7 @@
-"""What must be true of a built site, as functions of what `visit.mjs` saw: each returns a list of faults, empty when all is well.
+"""What must be true of a built site, as functions of what `visit.mjs` saw.
 
-A fault is one line that names the page and what is wrong with it, so a failed test can be read without opening a browser.
+Each returns a list of faults, empty when all is well. A fault is one line that names the page and what is wrong
+with it, so that a failed test can be read without opening a browser.
 """
 
 import re

@@ -85,8 +85,11 @@ async function accessibility(page, rules) {
 async function shoot(page, name) {
   if (!options.screenshots) return;
   await mkdir(options.screenshots, { recursive: true });
-  await page.evaluate(() => window.scrollTo(0, 0));
-  await page.screenshot({ path: join(options.screenshots, `${name.replaceAll("/", "-")}.png`), fullPage: true });
+  const viewport = page.viewport();
+  const height = Math.min(await page.evaluate(() => document.documentElement.scrollHeight), 16000);
+  await page.setViewport({ ...viewport, height });
+  await page.screenshot({ path: join(options.screenshots, `${name.replaceAll("/", "-")}.png`), captureBeyondViewport: false });
+  await page.setViewport(viewport);
 }
 
 async function look(browser, origin, path, width) {
