@@ -61,7 +61,7 @@ $(PY):
 
 # torch first and alone: an index that offers its CPU build then decides, and no other package asks for a CUDA one.
 $(INSTALLED): $(PY)
-	$(SAY) 'installing the packages of requirements.txt (about 2 GB; a few minutes the first time)'
+	$(SAY) 'installing the packages of requirements.txt (2 to 6 GB, minutes the first time; later nothing)'
 	@echo '1/3 torch' && $(PY) -m pip install -q "$$(grep '^torch==' requirements.txt)"
 	@echo '2/3 everything else' && $(PY) -m pip install -q -r requirements.txt
 	@echo '3/3 the course library' && $(PY) -m pip install -q -e . --no-deps
@@ -127,11 +127,11 @@ strip: $(INSTALLED)
 
 unit: $(INSTALLED)
 	$(SAY) 'unit tests'
-	@$(PY) -m pytest tests --ignore $(SITE) --ignore tests/notebooks/test_lessons.py -n 2 --dist loadfile --timeout 900
+	@$(PY) -m pytest tests --ignore $(SITE) --ignore tests/notebooks/test_lessons.py -n 2 --dist loadfile --timeout 1800
 
 site-tests: site debian $(NODE_READY)
 	$(SAY) 'lessons as executed, and the built site'
-	@REQUIRE_EXECUTED=1 $(PY) -m pytest tests/notebooks/test_lessons.py $(SITE) --timeout 900
+	@REQUIRE_EXECUTED=1 $(PY) -m pytest tests/notebooks/test_lessons.py $(SITE) --timeout 1800
 
 bench: $(INSTALLED)
 	$(SAY) 'bench'
