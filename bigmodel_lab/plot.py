@@ -63,7 +63,9 @@ def _panels(count: int, columns: int, size: float, *, caption: bool, margin: flo
     columns = min(columns, count)
     rows = ceil(count / columns)
     height = size + (0.19 if caption else 0.04)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * size + margin, rows * height), squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(columns * size + margin, rows * height), squeeze=False, layout="constrained"
+    )
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     for ax in axes.flat:
         ax.set_axis_off()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from math import cos, pi, sin
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 import torch.nn.functional as F
@@ -268,7 +269,7 @@ def cifar10(*, root: str | Path | None = None, download: bool = True) -> tuple[I
     root = Path.home() / ".cache" / "bigmodel_lab" if root is None else Path(root)
     try:
         parts = [CIFAR10(str(root), train=train, download=download) for train in (True, False)]
-    except (OSError, RuntimeError, EOFError) as error:
+    except (OSError, RuntimeError, EOFError, UnpicklingError, LookupError, ValueError) as error:
         raise DataError(
             f"CIFAR-10's python version in {root / CIFAR10.base_folder}",
             got=f"{type(error).__name__}: {error}",
