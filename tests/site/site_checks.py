@@ -4,6 +4,7 @@ Each returns a list of faults, empty when all is well. A fault is one line that 
 with it, so that a failed test can be read without opening a browser.
 """
 
+import json
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -154,3 +155,49 @@ def colab_faults(report: dict, repository: str, branch: str) -> list[str]:
                 if page[width]["colab"] != [expected]
             ]
     return faults
+
+
+def download_faults(report: dict) -> list[str]:
+    """Find lessons whose download link does not give their own notebook."""
+    faults = []
+    for path, file in report["downloads"].items():
+        expected = Path(path).with_suffix(".ipynb").name
+        if file["name"] != expected:
+            faults.append(f"{path}: expected the file {expected}, got {file['name']}")
+        elif "nbformat" not in json.loads(file["text"]):
+            faults.append(f"{path}: {expected} is no notebook")
+    return faults
+
+
+def search_faults(report: dict, page: str) -> list[str]:
+    """Find the ways of searching, served or from a folder or by hand on a phone, that do not find the page."""
+    return [
+        f"search ({way}) finds {(result or {}).get('found')}, not {page}"
+        for way, result in report["search"].items()
+        if not any(page in link for link in (result or {}).get("found", []))
+    ]
+
+
+def colour_faults(report: dict) -> list[str]:
+    """Find what is wrong with the switch between light and dark."""
+    if report["colourMode"] is None:
+        return ["there is no switch"]
+    states, reloaded = report["colourMode"]["states"], report["colourMode"]["reloaded"]
+    modes = {state["mode"] for state in states if "mode" in state}
+    backgrounds = {state["background"] for state in states}
+    faults = [f"the mode {mode!r} is never reached" for mode in ("auto", "light", "dark") if mode not in modes]
+    if states[0].get("mode") != "auto":
+        faults.append(f"a first visit starts in {states[0].get('mode')!r}, not in 'auto'")
+    if len(backgrounds) != 2:
+        faults.append(f"light and dark have the backgrounds {sorted(backgrounds)}")
+    if reloaded.get("theme") != "dark":
+        faults.append(f"dark is forgotten: after loading again the theme is {reloaded.get('theme')!r}")
+    return faults
+
+
+def menu_faults(report: dict) -> list[str]:
+    """Find what is wrong with the menu on a phone: closed at first, and open after one tap."""
+    if report["menu"] is None:
+        return ["there is no menu button"]
+    before, after = report["menu"]["before"], report["menu"]["after"]
+    return [f"{before} links before the tap and {after} after it"] if before > 0 or after < 8 else []

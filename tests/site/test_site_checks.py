@@ -75,6 +75,25 @@ def test_a_colab_link_to_another_notebook_is_reported(seen):
     assert names(faults, "index.html", "someone/else", "expected")
 
 
-def test_what_a_site_does_not_have_is_not_made_up(seen):
-    assert seen["search"] == {"http": None, "file": None, "hand": None}
-    assert (seen["menu"], seen["colourMode"]) == (None, None)
+def test_a_download_of_something_else_is_reported(seen):
+    assert names(checks.download_faults(seen), "index.html", "expected the file index.ipynb, got other.ipynb")
+
+
+def test_a_search_without_results_is_reported(seen):
+    faults = checks.search_faults(seen, "fine.html")
+    assert [fault.split(" finds ")[0] for fault in faults] == ["search (http)", "search (file)", "search (hand)"]
+
+
+@pytest.mark.parametrize("fault", ["'dark' is never reached", "starts in None", "dark is forgotten"])
+def test_a_dead_colour_switch_is_reported(seen, fault):
+    assert names(checks.colour_faults(seen), fault)
+
+
+def test_a_dead_menu_button_is_reported(seen):
+    assert checks.menu_faults(seen) == ["0 links before the tap and 0 after it"]
+
+
+def test_a_missing_switch_and_a_missing_menu_are_reported(seen):
+    bare = seen | {"menu": None, "colourMode": None}
+    assert checks.menu_faults(bare) == ["there is no menu button"]
+    assert checks.colour_faults(bare) == ["there is no switch"]

@@ -121,12 +121,20 @@ async function shown(page, selector) {
 }
 
 // What only a hand can find out: does it work when used? null: the site has no such thing.
+// Results come one by one: wait for the first, then until no more come.
+async function results(page) {
+  const links = () => page.$$eval("#search-results li a", (found) => found.map((link) => link.href));
+  await page.waitForSelector("#search-results li a", { timeout: 8000 }).catch(() => null);
+  for (let before = -1, now = (await links()).length; now > before; before = now, now = (await links()).length)
+    await new Promise((done) => setTimeout(done, 300));
+  return links();
+}
+
 async function search(browser, origin, word) {
   if (!word || !existsSync(join(site, "search.html"))) return null;
   const { page, seen } = await watched(browser, origin, WIDTHS.desktop);
   await page.goto(`${origin}/search.html?q=${encodeURIComponent(word)}`, { waitUntil: "load" });
-  await page.waitForSelector("#search-results li a", { timeout: 15000 }).catch(() => null);
-  const found = await page.$$eval("#search-results li a", (links) => links.map((link) => link.href));
+  const found = await results(page);
   await page.close();
   return { found, ...seen };
 }
@@ -140,8 +148,7 @@ async function searchByHand(browser, origin, path, word) {
   await page.waitForSelector("#pst-search-dialog[open] input", { timeout: 5000 });
   await page.type("#pst-search-dialog input", word);
   await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
-  await page.waitForSelector("#search-results li a", { timeout: 15000 }).catch(() => null);
-  const found = (await page.$$("#search-results li a")).length;
+  const found = await results(page);
   await page.close();
   return { found };
 }
@@ -181,9 +188,10 @@ async function download(browser, origin, path) {
   const target = await mkdtemp(join(tmpdir(), "download-"));
   await wire.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: target });
   await page.goto(`${origin}/${path}`, { waitUntil: "networkidle0" });
-  await page.click(".lab-download");
+  const link = await shown(page, ".lab-download");
+  if (link) await link.click();
   const finished = () => readdirSync(target).find((name) => !name.endsWith(".crdownload"));
-  for (let wait = 0; wait < 50 && !finished(); wait++) await new Promise((done) => setTimeout(done, 100));
+  for (let wait = 0; link && wait < 50 && !finished(); wait++) await new Promise((done) => setTimeout(done, 100));
   const name = finished() ?? null;
   const text = name ? await readFile(join(target, name), "utf8") : null;
   await page.close();
@@ -209,7 +217,8 @@ try {
     report.pages[path] = page;
     if (page.desktop.lesson) report.downloads[path] = await download(browser, origin, path);
   }
-  const first = Object.values(report.redirects)[0] ?? Object.keys(report.pages)[0];
+  const first = report.redirects["index.html"] ?? Object.keys(report.pages).find((path) => path.endsWith("index.html"))
+    ?? Object.keys(report.pages)[0];
   report.search = { http: await search(browser, origin, options.search),
     file: await search(browser, pathToFileURL(site).href, options.search),
     hand: await searchByHand(browser, origin, first, options.search) };
