@@ -1,0 +1,103 @@
+"""The book's Sphinx extensions on books of one page: what must fail the build does, and says where."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXTENSIONS = ROOT / "book" / "_ext"
+
+
+def extension(name: str):
+    spec = importlib.util.spec_from_file_location(name, EXTENSIONS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Return a function that builds a page, and gives the exit code, the messages and the HTML."""
+
+    def run(page: str) -> tuple[int, str, str]:
+        (tmp_path / "index.md").write_text(page, "utf-8")
+        (tmp_path / "pixel.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>", "utf-8")
+        (tmp_path / "conf.py").write_text(
+            f"import sys\nsys.path.insert(0, {str(EXTENSIONS)!r})\n"
+            "extensions = ['myst_parser', 'lab_katex', 'lab_pages']\n"
+            "myst_enable_extensions = ['dollarmath', 'amsmath', 'attrs_inline']\n"
+            "html_math_renderer = 'katex'\n",
+            "utf-8",
+        )
+        out = tmp_path / "out"
+        command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", str(tmp_path), str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        html = out / "index.html"
+        return done.returncode, done.stderr, html.read_text("utf-8") if html.exists() else ""
+
+    return run
+
+
+def test_formulas_become_html_with_numbers_that_can_be_linked_to(build):
+    code, messages, html = build("# Page\n\n$$\na &= b \\\\\nc &= d\n$$ (one)\n\nSee {eq}`one` and $\\eqref{one}$.\n")
+    assert code == 0, messages
+    assert html.count('class="katex-html"') == 1
+    assert html.count('href="#equation-one"') == 3
+    assert "katex.css" in html
+
+
+def test_a_page_without_formulas_does_not_load_their_style(build):
+    code, messages, html = build("# Page\n\nWords only.\n")
+    assert code == 0, messages
+    assert "katex" not in html
+
+
+@pytest.mark.parametrize("formula", [r"$\frac{1}{$", r"$\nosuchcommand$", "$$a + \\label{x}$$"])
+def test_a_bad_formula_fails_the_build_and_names_the_page(build, formula):
+    code, messages, _ = build(f"# Page\n\nA formula: {formula}\n")
+    assert code != 0
+    assert "index: cannot typeset" in messages
+
+
+def test_a_reference_to_no_equation_fails_the_build(build):
+    code, messages, _ = build("# Page\n\nSee $\\eqref{nowhere}$.\n")
+    assert code != 0
+    assert "nowhere" in messages
+
+
+@pytest.mark.parametrize(("alt", "fault"), [("", "no alt text"), ("plot.png", "a file name"), ("A dot", "")])
+def test_a_picture_without_a_description_fails_the_build(build, alt, fault):
+    code, messages, _ = build(f"# Page\n\n![{alt}](pixel.svg)\n")
+    assert (code == 0) == (fault == ""), messages
+    assert fault in messages
+
+
+def test_a_page_is_described_by_its_first_paragraph_and_chinese_is_marked(build):
+    code, messages, html = build("# Page\n\n[背景]{.zh}\n\nThe first paragraph says what this page is all about.\n")
+    assert code == 0, messages
+    assert '<meta name="description" content="The first paragraph says what this page is all about." />' in html
+    assert 'lang="zh-Hans"' in html or 'lang="zh-hans"' in html
+
+
+def test_docstrings_keep_their_code_and_formulas_and_nothing_else_is_markup():
+    restructured = extension("lab_api").restructured
+    assert restructured(["Give `x`s for |values| and *args, $a_1$."]) == [
+        r"Give \ ``x``\ s for \|values\| and \*args, \ :math:`a_1`\ ."
+    ]
+
+
+def test_the_library_page_names_every_public_module():
+    found = extension("lab_api").public_modules(ROOT / "bigmodel_lab", "bigmodel_lab")
+    assert {"bigmodel_lab.data.images", "bigmodel_lab.models.cnn", "bigmodel_lab.train"} <= set(found)
+    assert not [name for name in found if name.startswith("bigmodel_lab.train.")]
+
+
+def test_a_colab_link_is_built_from_the_repository():
+    links = extension("lab_pages").lesson_links(
+        "https://github.com/me/fork", "dev", "https://colab.research.google.com", "notebooks/03_1_x", "../"
+    )
+    assert 'href="https://colab.research.google.com/github/me/fork/blob/dev/notebooks/03_1_x.ipynb"' in links
+    assert 'href="../_sources/notebooks/03_1_x.ipynb" download="03_1_x.ipynb"' in links
