@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]*\w")
 def install_cell(url: str) -> str:
     """The source of a lesson's first code cell: installs the library where it is missing, from the repository `url`."""
     return (
-        "# Colab has PyTorch but not the course's helper library; where it is installed already, this does nothing\n"
+        "# Colab lacks the course's helper library; where it is installed, this does nothing\n"
         "import importlib.util\n"
         "\n"
         'if importlib.util.find_spec("bigmodel_lab") is None:\n'

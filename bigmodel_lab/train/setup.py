@@ -1,6 +1,7 @@
 """What stands before the first step: Accelerate for this process, the optimizer, and leaving the model as it came."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,8 +17,12 @@ def make_accelerator():
 
     Under `accelerate launch --mixed_precision ...` the launcher's word on precision holds.
     """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
+    with (
+        warnings.catch_warnings()
+    ):  # it imports tqdm's widgets, which complain where ipywidgets is missing; ours needs none
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
 
     device = runtime.device()
     wanted = os.environ.get("ACCELERATE_MIXED_PRECISION") or runtime.precision(device)
