@@ -106,8 +106,9 @@ def curves(
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if log:
         ax.set_yscale("log")
-    if len(series) > 1:  # above the axes, where no line can run through it
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(series)), borderaxespad=0.2)
+    if len(series) > 1:  # above the axes, where no line can run through it; as many columns as fit the width
+        columns = max(1, min(len(series), 3, 50 // (5 + max(map(len, series)))))
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2)
     return ax
 
 

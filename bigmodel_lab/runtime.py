@@ -6,6 +6,7 @@ Sources: PyTorch notes on reproducibility and on automatic mixed precision.
 
 import random
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,8 @@ def seed_everything(seed: int) -> None:
 def describe() -> str:
     """Return one line that says where this lesson runs: device, precision, threads, versions."""
     here = device()
-    name = torch.cuda.get_device_name(here) if here.type == "cuda" else f"{torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    name = torch.cuda.get_device_name(here) if here.type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
     return f"{here.type} ({name}), precision {precision(here)}, torch {torch.__version__}, numpy {np.__version__}"
 
 
@@ -89,13 +91,15 @@ def parity(
     return difference
 
 
-def glue(name: str, value: float | int | str) -> None:
-    """Keep a measured `value` under `name` in this notebook's outputs, so that pages of the book can quote it.
+def glue(name: str, value: Any) -> None:
+    """Keep a measured `value`, or a figure, under `name` in this notebook's outputs, for other pages to quote.
 
     Nothing is shown. It writes what myst-nb's `glue` writes, which is not installed where a learner runs a lesson.
     """
+    from IPython.core.formatters import format_display_data
     from IPython.display import display
 
     prefix = "application/papermill.record/"
-    metadata = {"scrapbook": {"name": name, "mime_prefix": prefix}}
-    display({prefix + "text/plain": repr(value)}, metadata=metadata, raw=True)
+    data, metadata = format_display_data(value)
+    metadata["scrapbook"] = {"name": name, "mime_prefix": prefix}
+    display({prefix + kind: content for kind, content in data.items()}, metadata=metadata, raw=True)

@@ -97,12 +97,12 @@ def test_glue_writes_what_the_book_reads():
 import IPython.display, json
 shown = []
 IPython.display.display = lambda data, metadata, raw: shown.append((data, metadata, raw))
+from IPython.core.interactiveshell import InteractiveShell
+InteractiveShell.instance()
 from bigmodel_lab import runtime
 runtime.glue("accuracy", 0.97)
 import myst_nb.ext.glue as theirs
 theirs.ipy_display = IPython.display.display
-from IPython.core.interactiveshell import InteractiveShell
-InteractiveShell.instance()
 theirs.glue("accuracy", 0.97, display=False)
 print("same:", json.dumps(shown[0]) == json.dumps(shown[1]), shown)
 """

@@ -1,6 +1,7 @@
 """The book's Sphinx extensions on books of one page: what must fail the build does, and says where."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,72 @@ def test_a_colab_link_is_built_from_the_repository():
     )
     assert 'href="https://colab.research.google.com/github/me/fork/blob/dev/notebooks/03_1_x.ipynb"' in links
     assert 'href="../_sources/notebooks/03_1_x.ipynb" download="03_1_x.ipynb"' in links
+
+
+LESSON = {
+    "cells": [
+        {
+            "cell_type": "code",
+            "execution_count": 1,
+            "id": "a",
+            "metadata": {},
+            "source": "",
+            "outputs": [
+                {
+                    "output_type": "display_data",
+                    "data": {
+                        "application/papermill.record/image/png": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNg"
+                        "YGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg==",
+                        "application/papermill.record/text/plain": "a dot",
+                    },
+                    "metadata": {"scrapbook": {"name": "dot", "mime_prefix": "application/papermill.record/"}},
+                }
+            ],
+        }
+    ],
+    "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+
+
+@pytest.fixture
+def build_beside_a_lesson(tmp_path):
+    """Return a function that builds a page beside a notebook that has kept a picture named `dot`."""
+
+    def run(page: str) -> tuple[int, str, str]:
+        (tmp_path / "index.md").write_text(f"# Page\n\n{page}\n\n```{{toctree}}\nlesson\n```\n", "utf-8")
+        (tmp_path / "lesson.ipynb").write_text(json.dumps(LESSON), "utf-8")
+        (tmp_path / "conf.py").write_text(
+            f"import sys\nsys.path.insert(0, {str(EXTENSIONS)!r})\n"
+            "extensions = ['myst_nb', 'lab_figure']\nnb_execution_mode = 'off'\n"
+            "suppress_warnings = ['toc.no_title', 'toc.not_readable']\n",
+            "utf-8",
+        )
+        out = tmp_path / "out"
+        command = [sys.executable, "-m", "sphinx", "-q", str(tmp_path), str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return done.returncode, done.stderr, (out / "index.html").read_text("utf-8")
+
+    return run
+
+
+def test_a_picture_of_a_lesson_comes_with_alt_text_and_caption(build_beside_a_lesson):
+    code, messages, html = build_beside_a_lesson(
+        "```{lesson-figure} dot\n:doc: lesson.ipynb\n:alt: A dot\n\nOne dot.\n```"
+    )
+    assert code == 0, messages
+    assert 'alt="A dot"' in html
+    assert '<span class="caption-text">One dot.' in html
+
+
+@pytest.mark.parametrize(
+    ("directive", "fault"),
+    [
+        ("```{lesson-figure} dot\n:doc: lesson.ipynb\n\nNo alt text.\n```", "no alt"),
+        ("```{lesson-figure} dash\n:doc: lesson.ipynb\n:alt: A dash\n\nNo such picture.\n```", "'dash' not found"),
+        ("```{lesson-figure} dot\n:doc: other.ipynb\n:alt: A dot\n\nNo such lesson.\n```", "other.ipynb"),
+    ],
+)
+def test_a_picture_that_cannot_be_shown_is_reported(build_beside_a_lesson, directive, fault):
+    assert fault in build_beside_a_lesson(directive)[1]
