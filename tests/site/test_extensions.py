@@ -1,12 +1,15 @@
 """The book's Sphinx extensions on books of one page: what must fail the build does, and says where."""
 
 import importlib.util
-import json
+import re
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
+from nbformat import writes
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 ROOT = Path(__file__).parents[2]
 EXTENSIONS = ROOT / "book" / "_ext"
@@ -104,31 +107,16 @@ def test_a_colab_link_is_built_from_the_repository():
     assert 'href="../_sources/notebooks/03_1_x.ipynb" download="03_1_x.ipynb"' in links
 
 
-LESSON = {
-    "cells": [
-        {
-            "cell_type": "code",
-            "execution_count": 1,
-            "id": "a",
-            "metadata": {},
-            "source": "",
-            "outputs": [
-                {
-                    "output_type": "display_data",
-                    "data": {
-                        "application/papermill.record/image/png": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNg"
-                        "YGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg==",
-                        "application/papermill.record/text/plain": "a dot",
-                    },
-                    "metadata": {"scrapbook": {"name": "dot", "mime_prefix": "application/papermill.record/"}},
-                }
-            ],
-        }
-    ],
-    "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-    "nbformat": 4,
-    "nbformat_minor": 5,
-}
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg=="  # a PNG
+
+
+def lesson() -> str:
+    """Return a notebook whose one cell has kept a picture named `dot`, as `runtime.glue` does."""
+    prefix = "application/papermill.record/"
+    data = {prefix + "image/png": DOT, prefix + "text/plain": "a dot"}
+    metadata = {"scrapbook": {"name": "dot", "mime_prefix": prefix}}
+    cell = new_code_cell("", outputs=[new_output("display_data", data, metadata=metadata)])
+    return writes(new_notebook(cells=[cell], metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}))
 
 
 @pytest.fixture
@@ -137,7 +125,7 @@ def build_beside_a_lesson(tmp_path):
 
     def run(page: str) -> tuple[int, str, str]:
         (tmp_path / "index.md").write_text(f"# Page\n\n{page}\n\n```{{toctree}}\nlesson\n```\n", "utf-8")
-        (tmp_path / "lesson.ipynb").write_text(json.dumps(LESSON), "utf-8")
+        (tmp_path / "lesson.ipynb").write_text(lesson(), "utf-8")
         (tmp_path / "conf.py").write_text(
             f"import sys\nsys.path.insert(0, {str(EXTENSIONS)!r})\n"
             "extensions = ['myst_nb', 'lab_figure']\nnb_execution_mode = 'off'\n"
@@ -147,18 +135,20 @@ def build_beside_a_lesson(tmp_path):
         out = tmp_path / "out"
         command = [sys.executable, "-m", "sphinx", "-q", str(tmp_path), str(out)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        return done.returncode, done.stderr, (out / "index.html").read_text("utf-8")
+        html = out / "index.html"
+        return done.returncode, done.stderr, html.read_text("utf-8") if html.exists() else ""
 
     return run
 
 
-def test_a_picture_of_a_lesson_comes_with_alt_text_and_caption(build_beside_a_lesson):
+def test_a_picture_of_a_lesson_comes_with_alt_text_and_caption(build_beside_a_lesson, tmp_path):
     code, messages, html = build_beside_a_lesson(
         "```{lesson-figure} dot\n:doc: lesson.ipynb\n:alt: A dot\n\nOne dot.\n```"
     )
     assert code == 0, messages
-    assert 'alt="A dot"' in html
-    assert '<span class="caption-text">One dot.' in html
+    image = re.search(r'<img[^>]*alt="A dot"[^>]*src="([^"]+)"', html)
+    assert (tmp_path / "out" / image.group(1)).read_bytes() == b64decode(DOT)
+    assert "<p>One dot.</p>" in html
 
 
 @pytest.mark.parametrize(
@@ -166,7 +156,7 @@ def test_a_picture_of_a_lesson_comes_with_alt_text_and_caption(build_beside_a_le
     [
         ("```{lesson-figure} dot\n:doc: lesson.ipynb\n\nNo alt text.\n```", "no alt"),
         ("```{lesson-figure} dash\n:doc: lesson.ipynb\n:alt: A dash\n\nNo such picture.\n```", "'dash' not found"),
-        ("```{lesson-figure} dot\n:doc: other.ipynb\n:alt: A dot\n\nNo such lesson.\n```", "other.ipynb"),
+        ("```{lesson-figure} dot\n:doc: other.ipynb\n:alt: A dot\n\nNo such lesson.\n```", "not found in doc 'other'"),
     ],
 )
 def test_a_picture_that_cannot_be_shown_is_reported(build_beside_a_lesson, directive, fault):
