@@ -61,7 +61,8 @@ def fit(
       resuming is exact if their order depends on nothing but the global random generators.
     - `progress`: show a progress bar once the run has taken a second.
 
-    With `Batches`, convolutional models get images with the channel as the fastest index in memory, where they can.
+    With `Batches`, convolutional models get images with the channel as the fastest index in memory, where they can;
+    on Apple's MPS the first outputs are compared with the CPU's, and a difference warns (`runtime.parity`).
     The model ends on the device where it trained, in the mode it had. Raises `TrainingError` when the loss is not
     finite (up to 64 steps late: looking at each step would make a GPU wait) or when shapes do not fit.
     """

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bigmodel_lab import runtime
 from bigmodel_lab.errors import InputError, TrainingError
 from bigmodel_lab.train.batches import Batches
 from bigmodel_lab.train.checks import check_batch, check_input_type
@@ -38,6 +39,8 @@ class Source:
         self.model = model
         if isinstance(self.batches, Batches):
             check_input_type(model, self.batches.inputs)
+            if device.type == "mps":  # some of its operations are wrong without an error
+                runtime.parity(model, self.batches.inputs[:8], on=device)
             self.channels_last = likes_channels_last(model, self.batches.inputs[:2].to(device))
             self.batches = self.batches.to(device, channels_last=self.channels_last)
 
