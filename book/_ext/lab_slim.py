@@ -22,7 +22,7 @@ KEPT = ("logo_colab.png",)
 ICON_RULE = re.compile(r'((?:\.fa-[\w-]+:{1,2}before,?)+)\{content:"[^"]+"\}')
 ICON_NAME = re.compile(r"\bfa-[a-z0-9-]+")
 PRIVATE_USE = re.compile(r"[\ue000-\uf8ff]|\\([ef][0-9a-f]{3})\b", re.IGNORECASE)
-# What screen readers stumble over, as the theme writes it, and what it becomes. The first three are on every page.
+# What readers, and screen readers, stumble over, as the theme writes it, and what it becomes.
 ON_EVERY_PAGE = {
     '<summary><span class="toctree-toggle"': '<summary aria-label="Show lessons"><span class="toctree-toggle"',
     '__start sidebar-primary__section">': '__start sidebar-primary__section" role="navigation" aria-label="Book">',
@@ -31,6 +31,10 @@ ON_EVERY_PAGE = {
     ),
 }
 ON_SOME_PAGES = {
+    "Show code cell source": "Show the code",
+    "Hide code cell source": "Hide the code",
+    "Show code cell content": "Show the solution",  # only solutions are folded whole
+    "Hide code cell content": "Hide the solution",
     '<summary aria-label="Toggle hidden content">': "<summary>",
     '<div role="list" class="citation-list">': '<div class="citation-list">',
     ' role="doc-biblioentry"': "",
