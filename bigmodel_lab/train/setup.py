@@ -17,9 +17,7 @@ def make_accelerator():
 
     Under `accelerate launch --mixed_precision ...` the launcher's word on precision holds.
     """
-    with (
-        warnings.catch_warnings()
-    ):  # it imports tqdm's widgets, which complain where ipywidgets is missing; ours needs none
+    with warnings.catch_warnings():  # it imports tqdm's widgets, which miss ipywidgets; our bar needs none
         warnings.filterwarnings("ignore", message="IProgress not found")
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
