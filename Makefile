@@ -19,7 +19,7 @@ INSTALLED   := $(VENV)/.installed-$(INSTALL_KEY)
 NODE_KEY    := $(shell cat $(SITE)/package.json $(SITE)/package-lock.json 2>/dev/null | cksum | cut -d' ' -f1)
 NODE_READY  := $(SITE)/node_modules/.installed-$(NODE_KEY)
 SITE_KEY     = $$( { find _config.yml _toc.yml book notebooks bigmodel_lab -type f -not -path '*/__pycache__/*' \
-                    -not -path '*/.ipynb_checkpoints/*' | LC_ALL=C sort | tr '\n' '\0' | xargs -0 cksum; \
+                    -not -path '*/.*' | LC_ALL=C sort | tr '\n' '\0' | xargs -0 cksum; \
                     cksum requirements.txt $(BUILD)/lessons.json; } | cksum | cut -d' ' -f1)
 
 SAY = @printf '\n== %s\n'
