@@ -9,8 +9,11 @@ Format: https://huggingface.co/docs/safetensors
 
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from bigmodel_lab.errors import CheckpointError, InputError
 
 FORMAT = "bigmodel_lab"  # the header's key for our JSON: a file without it is foreign
 ALWAYS = {"format": "pt"}  # what other readers of safetensors, such as transformers, look for
+ABANDONED = 3600  # seconds after which a half-written file is taken for the rest of a killed process
 
 
 @dataclass(frozen=True)
@@ -64,15 +68,24 @@ def load_model(model: nn.Module, path: str | Path) -> nn.Module:
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write `tensors` and the JSON `header` to `path`: complete, or not at all."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    save_file(dict(tensors), beside, metadata={**ALWAYS, FORMAT: json.dumps(header)})
-    _flush(beside)
-    os.replace(beside, path)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")  # another process may be writing there too
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        save_file(dict(tensors), beside, metadata={**ALWAYS, FORMAT: json.dumps(header)})
+        _flush(beside)
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        raise _unwritable(path, error) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
     if os.name == "posix":
-        _flush(path.parent)  # the new name itself
+        with suppress(OSError):  # not every file system can flush a folder
+            _flush(path.parent)  # the new name itself
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
@@ -137,6 +150,22 @@ def summary(items: Iterable[str], limit: int = 5) -> str:
     items = list(items)
     more = f"; and {len(items) - limit} more" if len(items) > limit else ""
     return "; ".join(items[:limit]) + more
+
+
+def _unwritable(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"to write {path}",
+        got=str(error),
+        hint="free disk space, or choose a folder that you may write to; the old file is untouched",
+    )
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes left half written: an hour later nobody is writing it any more."""
+    for left in path.parent.glob(f"{escape(path.name)}*.part"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
 
 
 def _flush(path: Path) -> None:
