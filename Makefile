@@ -13,8 +13,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PUPPETEER_SKIP_DOWNLOAD := 1
 export CHROMIUM := $(or $(CHROMIUM),$(CHROME_PATH))
 
-# An installed environment is known by the checksum of what it was installed from: a change there installs again.
-INSTALL_KEY := $(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
+# An installed environment is known by the checksum of what it was installed from, and where: a change installs again.
+INSTALL_KEY := $(shell { cat requirements.txt pyproject.toml; echo '$(CURDIR)'; } | cksum | cut -d' ' -f1)
 INSTALLED   := $(VENV)/.installed-$(INSTALL_KEY)
 NODE_KEY    := $(shell cat $(SITE)/package.json $(SITE)/package-lock.json 2>/dev/null | cksum | cut -d' ' -f1)
 NODE_READY  := $(SITE)/node_modules/.installed-$(NODE_KEY)
@@ -106,10 +106,10 @@ lessons: $(INSTALLED)
 # Always from scratch, the notebook cache kept: an incremental build forgets the warnings of the one before.
 site: lessons
 	@key=$(SITE_KEY); \
-	if [ -f $(BUILD)/.site-$$key ]; then printf '\n== the site is up to date\n'; exit 0; fi; \
+	if [ -f $(BUILD)/html/.built-$$key ]; then printf '\n== the site is up to date\n'; exit 0; fi; \
 	printf '\n== building the site (strict: a warning fails)\n'; \
-	rm -rf $(BUILD)/html $(BUILD)/.doctrees $(BUILD)/jupyter_execute $(BUILD)/.site-*; \
-	$(VENV)/bin/jupyter-book build . $$([ -t 1 ] || echo -q) -W -n --keep-going && touch $(BUILD)/.site-$$key
+	rm -rf $(BUILD)/html $(BUILD)/.doctrees $(BUILD)/jupyter_execute; \
+	$(VENV)/bin/jupyter-book build . $$([ -t 1 ] || echo -q) -W -n --keep-going && touch $(BUILD)/html/.built-$$key
 
 # ---- what is checked ----------------------------------------------------------------------------------------------
 

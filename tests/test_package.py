@@ -227,7 +227,7 @@ VENDORED = ("book/_vendor/",)
 
 
 def tracked_texts():
-    git = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    git = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in filter(None, git.stdout.split("\0")):
         path = ROOT / name
         if not name.startswith(VENDORED) and path.is_file():

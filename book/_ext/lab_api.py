@@ -32,13 +32,14 @@ def exported(file: Path) -> list[str]:
 
 def public_modules(folder: Path, name: str) -> list[str]:
     """Return the dotted names of the modules to document in the package `name` that lies in `folder`."""
+    children = exported(folder / "__init__.py")
+    modules = {child: (folder / child, folder / f"{child}.py") for child in children}
+    if not all(package.is_dir() or file.is_file() for package, file in modules.values()):
+        return [name]  # it exports functions and classes of its own
     found = []
-    for child in exported(folder / "__init__.py"):
-        if (folder / child / "__init__.py").is_file():
-            found += public_modules(folder / child, f"{name}.{child}")
-        elif (folder / f"{child}.py").is_file():
-            found.append(f"{name}.{child}")
-    return found or [name]
+    for child, (package, _) in modules.items():
+        found += public_modules(package, f"{name}.{child}") if package.is_dir() else [f"{name}.{child}"]
+    return found
 
 
 def restructured(lines: list[str]) -> list[str]:

@@ -61,6 +61,8 @@ def complete(app, pagename, templatename, context, doctree) -> None:
         if text:
             meta = f'\n<meta name="description" content="{html.escape(text)}" />'
             context["metatags"] = (context.get("metatags") or "") + meta
+    if pagename == app.config.root_doc:
+        context["title"] = "Large AI models, one measurement at a time"  # its heading is the book's name already
     if is_lesson(app, pagename):
         options = app.config.html_theme_options
         links = lesson_links(

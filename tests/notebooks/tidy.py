@@ -11,7 +11,7 @@ import nbformat
 
 from tests.notebooks.ledger import ROOT
 
-KEPT_BY_TAG = {"keep_output", "nbval-check-output"}
+KEPT_BY_TAG = {"nbval-check-output"}
 KEPT_BY_COMMENT = "NBVAL_CHECK_OUTPUT"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 NOTEBOOK_METADATA = {"accelerator", "authors", "kernelspec", "language_info", "mystnb", "title"}

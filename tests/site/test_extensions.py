@@ -95,6 +95,7 @@ def test_docstrings_keep_their_code_and_formulas_and_nothing_else_is_markup():
 
 def test_the_library_page_names_every_public_module():
     found = extension("lab_api").public_modules(ROOT / "bigmodel_lab", "bigmodel_lab")
+    assert {"bigmodel_lab.course", "bigmodel_lab.train", "bigmodel_lab.data.images"} <= set(found)
     assert {"bigmodel_lab.data.images", "bigmodel_lab.models.cnn", "bigmodel_lab.train"} <= set(found)
     assert not [name for name in found if name.startswith("bigmodel_lab.train.")]
 
