@@ -40,6 +40,7 @@ class Batches:
     ) -> None:
         """Check the data; nothing is copied (with `augment`, data on a GPU is brought to the CPU)."""
         _check(inputs, targets, batch_size, drop_last)
+        inputs, targets = inputs.detach(), targets.detach()  # data is not trained
         self.inputs, self.targets = (inputs.cpu(), targets.cpu()) if augment else (inputs, targets)
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self.augment, self.drop_last = augment, drop_last

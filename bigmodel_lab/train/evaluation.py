@@ -56,7 +56,7 @@ def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 512) -> Tenso
     check_input_type(model, inputs)
     device = model_device(model)
     with mode(model, training=False), torch.no_grad():
-        return torch.cat([check_output(model(part.to(device))).cpu() for part in inputs.split(batch_size)])
+        return torch.cat([check_output(model(part.to(device, copy=True))).cpu() for part in inputs.split(batch_size)])
 
 
 def model_device(model: nn.Module) -> torch.device:
@@ -83,13 +83,14 @@ def scores(
         source = batches.to(device, channels_last=channels_last).in_order(process=share[0], processes=share[1])
     else:
         source, add = batches, lambda totals: totals  # every process goes through all of it
+    theirs = not isinstance(batches, Batches)  # the caller's tensors: a model may change its inputs in place
     check = LossCheck(loss) if loss else None
     rows: list[Tensor] = []  # of each batch: examples, then the sum of each score
     with mode(model, training=False), torch.no_grad():
         for batch in source:
             inputs, targets = check_batch(batch)
             check_input_type(model, inputs)
-            outputs, on_device = model(inputs.to(device)), targets.to(device)
+            outputs, on_device = model(inputs.to(device, copy=theirs)), targets.to(device)
             if metrics is None:
                 metrics = default_metrics(outputs, targets)
             row = [_score(name, metric, outputs, on_device) for name, metric in metrics.items()]

@@ -24,13 +24,14 @@ def fingerprint(model: nn.Module, batches: Any, optimizer: torch.optim.Optimizer
     marks = {
         "model": f"{kind}, {count} parameters, structure {_digest(_clean(repr(model)), repr(shapes))}",
         "optimizer": f"{type(optimizer).__name__} {_clean(repr(groups))}",
+        "trained": _trained(model, optimizer),
         **{name: describe(value) for name, value in settings.items()},
     }
     if not isinstance(batches, Batches):
         return marks | {"batches": type(batches).__name__}
     for name in ("inputs", "targets"):
         value = getattr(batches, name)
-        marks[name] = f"{tuple(value.shape)} {value.dtype}, content {_digest(_bytes(value))}"
+        marks[name] = describe(value)
     return marks | {n: describe(getattr(batches, n)) for n in ("batch_size", "seed", "shuffle", "drop_last", "augment")}
 
 
@@ -46,7 +47,37 @@ def describe(value: Any) -> str:
         return f"{describe(value.func)}({', '.join(arguments)})"
     if isinstance(value, Callable) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {value.dtype}, content {_digest(_bytes(value))}"
+    if isinstance(value, nn.Module):
+        return _module(value)
+    if type(value).__repr__ is object.__repr__:
+        settings = {name: _value(v) for name, v in getattr(value, "__dict__", {}).items()}
+        return _clean(f"{type(value).__module__}.{type(value).__qualname__}({settings})")
     return _clean(repr(value))
+
+
+def _module(module: nn.Module) -> str:
+    """Describe a loss that is a module: its settings, such as label_smoothing, and its tensors, such as weight."""
+    settings = [
+        {name: v for name, v in vars(part).items() if not name.startswith("_") and name != "training"}
+        for part in module.modules()
+    ]
+    state = [f"{name} {describe(value)}" for name, value in module.state_dict().items()]
+    parts = [_clean(repr(settings[0])), f"structure {_digest(_clean(repr(module)), _clean(repr(settings)), *state)}"]
+    return f"{type(module).__module__}.{type(module).__qualname__}({', '.join(parts)})"
+
+
+def _value(value: Any) -> str:
+    """Describe what an object holds; objects inside it are known by what they say of themselves."""
+    return describe(value) if isinstance(value, (Tensor, partial)) else _clean(repr(value))
+
+
+def _trained(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
+    """Describe which parameters each group of the optimizer changes: other layers may be frozen another time."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = [[names.get(id(p), "") for p in group["params"]] for group in optimizer.param_groups]
+    return f"{' + '.join(str(len(group)) for group in groups)} tensors, names {_digest(repr(groups))}"
 
 
 def _bytes(value: Tensor) -> memoryview:

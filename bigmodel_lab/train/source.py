@@ -40,7 +40,7 @@ class Source:
         if isinstance(self.batches, Batches):
             check_input_type(model, self.batches.inputs)
             if device.type == "mps":  # some of its operations are wrong without an error
-                runtime.parity(model, self.batches.inputs[:8], on=device)
+                runtime.parity(model, self.batches.inputs[:8].clone(), on=device)
             self.channels_last = likes_channels_last(model, self.batches.inputs[:2].to(device))
             self.batches = self.batches.to(device, channels_last=self.channels_last)
 
@@ -60,7 +60,9 @@ class Source:
     def _checked(self, batch: Any) -> tuple[Tensor, Tensor]:
         inputs, targets = check_batch(batch)
         check_input_type(self.model, inputs)
-        return inputs, targets
+        if isinstance(self.batches, (list, tuple)):
+            inputs = inputs.clone()  # the caller's tensor: a model may change its inputs in place
+        return inputs.detach(), targets.detach()
 
 
 def grouped(items: Iterable, size: int) -> Iterator[list]:

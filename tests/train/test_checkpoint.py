@@ -9,6 +9,7 @@ from torch import nn
 
 from bigmodel_lab.errors import CheckpointError, InputError
 from bigmodel_lab.train import Batches, Checkpoint, fit, load_model, save_model, warmup_cosine
+from bigmodel_lab.train.fingerprint import describe
 
 
 def build(width: int = 4) -> nn.Module:
@@ -193,3 +194,36 @@ def test_checkpoint_settings_are_checked(tmp_path):
     for arguments, words in (((tmp_path / "file",), "a folder"), ((tmp_path, 0), "every_steps")):
         with pytest.raises(InputError, match=words):
             Checkpoint(arguments[0], every_steps=arguments[1] if len(arguments) > 1 else None)
+
+
+def test_other_frozen_parameters_are_another_run_and_nothing_is_changed(tmp_path):
+    first, second = build(), build()
+    first[0].requires_grad_(False)
+    second[2].requires_grad_(False)
+    run(tmp_path, model=first)
+    before = {name: value.clone() for name, value in second.state_dict().items()}
+    refused("trained: 4 tensors", lambda: run(tmp_path, model=second))
+    assert all(torch.equal(value, before[name]) for name, value in second.state_dict().items())
+
+
+class Shift:
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, inputs, generator):
+        return inputs + self.by
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda i: nn.CrossEntropyLoss(label_smoothing=i / 10),
+        lambda i: nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.0 + i])),
+        lambda i: nn.HuberLoss(delta=1.0 + i),
+        Shift,
+        lambda i: Shift(torch.full((2000,), float(i))),
+    ],
+)
+def test_losses_and_augmentations_are_told_apart_by_their_settings(make):
+    assert describe(make(1)) == describe(make(1))
+    assert describe(make(1)) != describe(make(2))

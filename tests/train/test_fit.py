@@ -13,7 +13,17 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from bigmodel_lab import runtime
 from bigmodel_lab.errors import InputError, TrainingError
-from bigmodel_lab.train import Batches, Checkpoint, accuracy, evaluate, fit, linear_decay, squared_error, warmup_cosine
+from bigmodel_lab.train import (
+    Batches,
+    Checkpoint,
+    accuracy,
+    evaluate,
+    fit,
+    linear_decay,
+    predict,
+    squared_error,
+    warmup_cosine,
+)
 from bigmodel_lab.train.checkpoint import read
 from bigmodel_lab.train.layout import likes_channels_last
 
@@ -426,3 +436,21 @@ def test_metrics_are_those_asked_for():
     ]
     assert "validation_loss" not in quiet(mlp(6, 3), Batches(x, y, batch_size=8), epochs=1).rows[0]
     assert_refused(TrainingError, "at least one batch", mlp(6, 3), Batches(x, y, batch_size=8), validation=[])
+
+
+def test_a_model_that_changes_its_inputs_leaves_the_data_alone():
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 4, 2), nn.Flatten(), nn.Linear(16, 2))
+    x, y = torch.randn(8, 3, 3, 3), torch.arange(8) % 2
+    before = x.clone()
+    quiet(model, Batches(x, y, batch_size=4), epochs=1)
+    quiet(model, [(x, y)], epochs=1, validation=[(x, y)])
+    predict(model, x)
+    likes_channels_last(model, x)
+    assert torch.equal(x, before)
+
+
+def test_data_gets_no_gradient():
+    x, y = torch.randn(8, 6, requires_grad=True), torch.arange(8) % 2
+    for batches in (Batches(x, y, batch_size=4), [(x, y)]):
+        quiet(mlp(6, 2), batches, epochs=1)
+        assert x.grad is None
