@@ -15,6 +15,7 @@ from tests.notebooks.ledger import Ledger, with_outputs
 from tests.notebooks.outputs import outputs_of
 
 PROPERTY = "lesson"
+FAILURE = "lesson failed"
 
 
 def pytest_addoption(parser):
@@ -86,6 +87,9 @@ class Recorder:
             file, run = item.parent, self.runs[item.path]
             run.take(item)
             run.done[item.cell_num] = report.passed or (report.skipped and item.options["skip"])
+            if report.failed:
+                where = f"{item.path.name}, cell {item.cell.get('id', '?')!r} (code cell {item.cell_num + 1})"
+                report.user_properties.append((FAILURE, f"{where}: {first_error(run.messages.get(item.cell_num, []))}"))
             if all(run.done.values()) and len(run.done) == sum(c.cell_type == "code" for c in file.nb.cells):
                 seconds, cpu = time.perf_counter() - run.started, cpu_seconds(file.kernel)
                 record = self.ledger.store(item.path, run.executed(file), seconds, cpu)
@@ -97,12 +101,24 @@ class Recorder:
 def pytest_runtest_logreport(report):
     """One line for each notebook that was kept, also from workers."""
     for name, lesson in report.user_properties:
+        if name == FAILURE and report.when == "call" and _terminal is not None:
+            _terminal.ensure_newline()
+            _terminal.write_line(f"FAILED in {lesson}")
         if name == PROPERTY and report.when == "call" and _terminal is not None:
             _terminal.ensure_newline()
             _terminal.write_line(
                 f"{lesson['name']}: {lesson['cells']} cells passed in {lesson['seconds']:.1f} s "
                 f"({lesson['cpu_seconds']:.1f} CPU-s), outputs kept for the book"
             )
+
+
+def first_error(messages: list[dict]) -> str:
+    """The exception that a cell's kernel messages tell of, in one line."""
+    for message in messages:
+        if message["msg_type"] == "error":
+            content = message["content"]
+            return f"{content['ename']}: {content['evalue']}".splitlines()[0]
+    return "its output differs from the stored one, or it ran too long; see above"
 
 
 _terminal = None

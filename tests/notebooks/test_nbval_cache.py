@@ -103,6 +103,7 @@ def test_what_failed_is_not_kept_and_what_passed_is_not_run_again(course):
     first = course.run_lessons()
     assert first.returncode == 1
     assert "assert x == 2" in first.stdout
+    assert "FAILED in bad.ipynb, cell 'c2' (code cell 2): AssertionError" in first.stdout
     assert course.ledger.executed(good) is not None
     assert course.ledger.executed(bad) is None
     assert course.ledger.record(bad) is None
