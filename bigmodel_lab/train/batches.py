@@ -7,6 +7,8 @@ Nothing here draws from a global generator: that is what makes a killed run resu
 from collections.abc import Callable, Iterator
 from copy import copy
 from hashlib import blake2b
+from operator import index as to_index
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -39,6 +41,7 @@ class Batches:
         drop_last: bool = False,
     ) -> None:
         """Check the data; nothing is copied (with `augment`, data on a GPU is brought to the CPU)."""
+        batch_size, seed = _integer("batch_size", batch_size), _integer("seed", seed)
         _check(inputs, targets, batch_size, drop_last)
         inputs, targets = inputs.detach(), targets.detach()  # data is not trained
         self.inputs, self.targets = (inputs.cpu(), targets.cpu()) if augment else (inputs, targets)
@@ -160,6 +163,16 @@ def _generator(*key: int) -> Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
 
 
+def _integer(name: str, value: Any) -> int:
+    """Return `value` as a Python integer: NumPy's are written differently, which would change the order."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return to_index(value)
+    except TypeError:
+        raise InputError(f"{name}, an integer", got=repr(value), hint=f"{name}=64") from None
+
+
 def _check(inputs: Tensor, targets: Tensor, batch_size: int, drop_last: bool) -> None:
     for name, value in (("inputs", inputs), ("targets", targets)):
         if not isinstance(value, Tensor) or value.ndim == 0:
@@ -174,7 +187,7 @@ def _check(inputs: Tensor, targets: Tensor, batch_size: int, drop_last: bool) ->
             got=f"inputs {tuple(inputs.shape)}, targets {tuple(targets.shape)}",
             hint="check how the data was split: the first dimension counts the examples",
         )
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if batch_size < 1:
         raise InputError("batch_size, an integer of at least 1", got=repr(batch_size), hint="batch_size=64")
     if drop_last and len(inputs) < batch_size:
         raise InputError(

@@ -25,6 +25,7 @@ class LossCheck:
 
     def __init__(self, loss: Loss, targets: Tensor | None = None) -> None:
         """Take the targets (N, ...) of the whole run if they are known: their range is then looked at only once."""
+        _check_reduction(loss)
         self.kind, self.ignored = _kind(loss)
         self.name = getattr(loss, "__name__", type(loss).__name__)
         self.targets = targets
@@ -67,7 +68,7 @@ class LossCheck:
                 hint="targets are class numbers: targets.long(), without a dimension of size 1; "
                 "outputs (B, T, C) of a sequence need a loss that moves C to place 1; for numbers use F.mse_loss",
             )
-        if targets.dtype not in (torch.int64, torch.uint8):
+        if targets.dtype != torch.int64:
             raise TrainingError(f"int64 targets for {self.name}", got=f"{targets.dtype}", hint="targets.long()")
 
     def _class_range(self, outputs: Tensor, targets: Tensor) -> None:
@@ -134,6 +135,18 @@ def check_input_type(model: nn.Module, inputs: Tensor) -> None:
     kind = next((p.dtype for p in model.parameters() if p.is_floating_point()), inputs.dtype)
     if inputs.dtype == torch.float64 and kind != torch.float64:
         raise TrainingError(f"inputs of the model's type, {kind}", got=f"{inputs.dtype}", hint="inputs.float()")
+
+
+def _check_reduction(loss: Loss) -> None:
+    found = None
+    if isinstance(loss, functools.partial):
+        found = loss.keywords.get("reduction")
+    elif isinstance(loss, nn.Module) and type(loss).__module__.startswith("torch.nn"):
+        found = loss.reduction if hasattr(loss, "reduction") else None
+    if found in ("sum", "none"):
+        raise TrainingError(
+            "a loss that is the mean over the examples", got=f'reduction="{found}"', hint='reduction="mean"'
+        )
 
 
 def _kind(loss: Loss) -> tuple[Callable | None, int]:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from html import escape
+from math import nan
 
 from bigmodel_lab.errors import InputError
 
@@ -21,10 +22,10 @@ class History:
     step_losses: list[float] = field(default_factory=list)
 
     def column(self, name: str) -> list[float]:
-        """Return one number per epoch."""
-        if self.rows and name not in self.rows[0]:
-            raise InputError(f"one of {', '.join(self.rows[0])}", got=repr(name), hint="print(history)")
-        return [row[name] for row in self.rows]
+        """Return one number per epoch; NaN for an epoch in which it was not measured."""
+        if self.rows and name not in self._names():
+            raise InputError(f"one of {', '.join(self._names())}", got=repr(name), hint="print(history)")
+        return [row.get(name, nan) for row in self.rows]
 
     def last(self, name: str) -> float:
         """Return the value after the last epoch."""
@@ -37,6 +38,7 @@ class History:
                 f"to know whether a higher {name} is better", got="higher=None", hint=f'best("{name}", higher=True)'
             )
         values = self._column_with_values(name)
+        values = [value for value in values if value == value] or values  # without NaN
         return max(values) if (name.endswith(_HIGHER) if higher is None else higher) else min(values)
 
     def to_dict(self) -> dict[str, list]:
@@ -53,12 +55,15 @@ class History:
             raise InputError("at least one finished epoch", got="none", hint="call fit(..., epochs=1) first")
         return self.column(name)
 
+    def _names(self) -> list[str]:
+        """Return the columns of all rows: a resumed run may measure more than before."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
     def _cells(self) -> list[list[str]]:
         """Header and rows as text; of a long run the first three and the last three epochs."""
         rows = self.rows if len(self.rows) <= 8 else [*self.rows[:3], {}, *self.rows[-3:]]
-        return [list(self.rows[0])] + [
-            [_number(name, row[name]) if row else "…" for name in self.rows[0]] for row in rows
-        ]
+        names = self._names()
+        return [names] + [[_number(name, row.get(name, nan)) if row else "…" for name in names] for row in rows]
 
     def __repr__(self) -> str:
         """Show the rows as a small table."""

@@ -189,7 +189,8 @@ class _Run:
             raise TrainingError(
                 "a finite loss",
                 got=f"{stop.value} in epoch {state.epochs + 1} of {self.epochs}, at step {stop.step}{of} (from 1)",
-                hint=f"a learning rate below {rate:.3g}, clip_norm=1.0, inputs of about unit size and without NaN",
+                hint=f"a learning rate below {rate:.3g}, clip_norm=1.0, inputs of about unit size and without NaN, "
+                "and build the model anew: its weights are not finite now",
             ) from None
 
     def _show(self, steps: int) -> None:

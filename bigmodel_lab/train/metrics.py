@@ -21,8 +21,8 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
             got=f"outputs {tuple(outputs.shape)}, targets {tuple(targets.shape)} of {targets.dtype}",
             hint="one score per class; for numbers use squared_error or absolute_error",
         )
-    counted = (targets != IGNORED).reshape(len(targets), -1)
-    right = (outputs.argmax(dim) == targets).reshape(len(targets), -1) & counted
+    counted = (targets.long() != IGNORED).reshape(len(targets), -1)
+    right = (outputs.argmax(dim) == targets.long()).reshape(len(targets), -1) & counted
     return right.sum(1) / counted.sum(1)
 
 

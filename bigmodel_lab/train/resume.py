@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bigmodel_lab.errors import CheckpointError
+from bigmodel_lab.errors import CheckpointError, TrainingError
 from bigmodel_lab.train.checkpoint import Checkpoint, copy_into, model_tensors, own, read, summary, write
 from bigmodel_lab.train.generators import restore_generators, save_generators
 from bigmodel_lab.train.history import History
@@ -58,11 +58,18 @@ class Store:
         self.file, self.every_steps = checkpoint.file, checkpoint.every_steps
         self.accelerator, self.model, self.optimizer = accelerator, model, optimizer
         self.fingerprint = fingerprint
+        self.never_finite = set(_not_finite(model))  # such as a mask of -inf
 
     def save(self, progress: Progress) -> None:
         """Write the run to its file; called by every process, at the same step."""
         from accelerate.utils import gather_object
 
+        if wrong := [name for name in _not_finite(self.model) if name not in self.never_finite]:
+            raise TrainingError(
+                f"finite weights, to save them in {self.file}",
+                got=f"NaN or infinity in {summary(wrong)}; the last good file was kept",
+                hint="a lower learning rate, clip_norm=1.0; build the model anew: its weights are not finite now",
+            )
         generators = gather_object([save_generators()])
         if self.accelerator.is_main_process:
             tensors, numbers = _optimizer_tensors(self.optimizer)
@@ -107,6 +114,11 @@ class Store:
         restore_generators(header["generators"][self.accelerator.process_index])
         history = History(header["rows"], tensors["step_losses"].tolist())
         return Progress(header["epochs"], header["steps"], header["seconds"], header["sizes"], history)
+
+
+def _not_finite(model: nn.Module) -> list[str]:
+    tensors = [(name, v) for name, v in model.state_dict().items() if isinstance(v, Tensor) and v.is_floating_point()]
+    return [name for name, value in tensors if not torch.isfinite(value).all()]
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

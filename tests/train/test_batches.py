@@ -1,5 +1,6 @@
 """The order of batches is a function of (seed, epoch, process); shares of processes are disjoint and cover all."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -135,3 +136,10 @@ def test_augmentation_that_loses_examples_is_refused(augment):
 def test_too_few_examples_for_the_processes_are_refused():
     with pytest.raises(InputError, match="processes"):
         list(Batches(torch.zeros(2), torch.zeros(2), batch_size=1).epoch(0, processes=3))
+
+
+def test_integers_of_numpy_count_as_integers_and_others_are_refused():
+    assert torch.equal(numbered(seed=np.int64(3), batch_size=np.int32(4)).order(1), numbered(seed=3).order(1))
+    for settings in ({"seed": "1"}, {"seed": True}, {"batch_size": True}, {"batch_size": "4"}):
+        with pytest.raises(InputError, match="an integer"):
+            numbered(**settings)

@@ -454,3 +454,27 @@ def test_data_gets_no_gradient():
     for batches in (Batches(x, y, batch_size=4), [(x, y)]):
         quiet(mlp(6, 2), batches, epochs=1)
         assert x.grad is None
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("make", [nn.CrossEntropyLoss, lambda **settings: partial(F.cross_entropy, **settings)])
+def test_a_loss_that_is_no_mean_is_refused(make, reduction):
+    with pytest.raises(TrainingError, match=reduction):
+        quiet(mlp(6, 3), Batches(*random_classes(), batch_size=8), epochs=1, loss=make(reduction=reduction))
+
+
+def test_classes_that_are_not_int64_are_refused():
+    x, y = random_classes()
+    with pytest.raises(TrainingError, match=r"targets\.long"):
+        quiet(mlp(6, 3), Batches(x, y.to(torch.uint8), batch_size=8), epochs=1)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    model = mlp(6, 3)
+    quiet(model, Batches(*random_classes(), batch_size=8), epochs=1, checkpoint=tmp_path)
+    content = Checkpoint(tmp_path).file.read_bytes()
+    last = partial(torch.optim.SGD, lr=math.inf)
+    with pytest.raises(TrainingError, match="last good file was kept"):
+        quiet(model, Batches(*random_classes(), batch_size=40), epochs=1, optimizer=last, checkpoint=tmp_path / "b")
+    assert not Checkpoint(tmp_path / "b").file.exists()
+    assert Checkpoint(tmp_path).file.read_bytes() == content

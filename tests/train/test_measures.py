@@ -109,3 +109,14 @@ def test_history_shows_a_small_table():
     assert history(100)._repr_html_().count("<tr>") == 8
     assert "no epoch" in repr(History())
     assert "no epoch" in History()._repr_html_()
+
+
+def test_history_whose_rows_have_different_columns():
+    mixed = History([{"epoch": 1, "seconds": 1.0}, {"epoch": 2, "validation_loss": 0.5, "seconds": 1.0}])
+    assert "nan" in repr(mixed)
+    assert math.isnan(mixed.column("validation_loss")[0])
+    assert mixed.last("validation_loss") == 0.5 == mixed.best("validation_loss")
+
+
+def test_accuracy_of_small_integers():
+    assert accuracy(torch.eye(3), torch.tensor([0, 1, 1], dtype=torch.uint8)).tolist() == [1, 1, 0]
