@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bigmodel_lab import check
-from bigmodel_lab.errors import ExerciseError
+from bigmodel_lab.errors import ExerciseError, InputError
 
 
 def double(x):
@@ -19,6 +19,11 @@ RIGHT = [
     lambda: check.close(0.1 + 0.2, 0.3),
     lambda: check.close(torch.ones(2), np.ones(2)),
     lambda: check.close(1e9 + 1, 1e9),  # relative above one
+    lambda: check.close(torch.ones(2, dtype=torch.bfloat16, requires_grad=True), [1, 1]),
+    lambda: check.close([torch.tensor(1.0, requires_grad=True), torch.tensor(2.0)], [1, 2]),
+    lambda: check.close([], []),
+    lambda: check.equal(torch.arange(3), torch.arange(3)),
+    lambda: check.equal([np.ones(2), 1], [np.ones(2), 1]),
     lambda: check.between(0.5, 0, 1),
     lambda: check.between(torch.tensor(1.0), 1, 1),
     lambda: check.function(lambda x: x + x, double, [(1,), (torch.arange(3),)]),
@@ -31,8 +36,20 @@ WRONG = [
     lambda: check.shape(torch.zeros(3, 2), (2, 3)),
     lambda: check.shape([1, 2], (2,)),
     lambda: check.close(0.31, 0.3),
-    lambda: check.close(float("nan"), float("nan")),
-    lambda: check.close(torch.full((2,), torch.inf), torch.full((2,), torch.inf)),
+    lambda: check.close(float("nan"), 1.0),
+    lambda: check.close(torch.full((2,), torch.inf), torch.ones(2)),
+    lambda: check.close("0.3", 0.3),
+    lambda: check.close(["0.3"], [0.3]),
+    lambda: check.close(1 + 0j, 1.0),
+    lambda: check.close(torch.ones(2, dtype=torch.complex64), torch.ones(2)),
+    lambda: check.close(10**400, 1.0),
+    lambda: check.equal(torch.zeros(3), torch.ones(3)),
+    lambda: check.equal(torch.zeros(3), torch.zeros(2)),
+    lambda: check.equal(torch.zeros(3), torch.zeros(3, dtype=torch.float64)),
+    lambda: check.equal(torch.zeros(3), np.zeros(3)),
+    lambda: check.between("0.5", 0, 1),
+    lambda: check.between(torch.zeros(2), 0, 1),
+    lambda: check.between(10**400, 0, 1),
     lambda: check.close(torch.ones(1, 2), torch.ones(2)),  # never broadcast
     lambda: check.close(None, 0.0),
     lambda: check.close("0.3", [0.3, 0.4]),
@@ -52,6 +69,7 @@ OPEN = [
     lambda: check.close(..., 3.0),
     lambda: check.between(..., 0, 1),
     lambda: check.function(lambda x: ..., double, [(1,)]),
+    lambda: check.function(..., double, [(1,)]),
 ]
 
 
@@ -86,6 +104,37 @@ def test_the_first_wrong_place_is_named():
         check.close([[1, 2], [9, 4]], [[1, 2], [3, 4]])
 
 
+def test_the_place_furthest_beyond_its_tolerance_is_named():
+    with pytest.raises(ExerciseError, match=r"2.5 at index \(1,\), where 2 was expected"):
+        check.close([1e9 + 1, 2.5], [1e9, 2])
+
+
+def test_numbers_that_look_alike_get_more_digits():
+    with pytest.raises(ExerciseError, match=r"to be 0.3333333333 (.|\n)*got: +0.3333333433"):
+        check.close(1 / 3 + 1e-8, 1 / 3, tolerance=1e-9)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: check.close(1.0, float("nan")),
+        lambda: check.close(1.0, "1"),
+        lambda: check.function(double, lambda x: float("inf"), [(1,)]),
+        lambda: check.function(double, double, []),
+    ],
+)
+def test_a_mistake_of_the_exercise_is_not_the_learners(wrong):
+    with pytest.raises(InputError, match="expected"):
+        wrong()
+
+
+def test_reference_and_answer_get_arguments_of_their_own():
+    check.function(double, lambda x: x.mul_(2), [(torch.ones(2),)])
+    check.function(lambda x, rng: x + rng.random(), lambda x, rng: x + rng.random(), [(1, np.random.default_rng(0))])
+    with pytest.raises(ExerciseError, match=r"leave its arguments(.|\n)*argument 1 changed from tensor"):
+        check.function(lambda x: x.mul_(2), double, [(torch.ones(2),)])
+
+
 def test_an_object_that_equals_everything_does_not_pass_for_a_number():
     class Chameleon:
         def __eq__(self, other):
@@ -111,3 +160,13 @@ def test_raises_refuses_no_error_and_another_error():
         pass
     with pytest.raises(ExerciseError, match="TypeError: other"), check.raises(ValueError):
         raise TypeError("other")
+
+
+@pytest.mark.parametrize("folder", ["site-packages", "dist-packages"])
+def test_frames_of_installed_packages_are_left_out(folder, capsys):
+    code = compile("def inner():\n    return 1 / 0", f"/usr/lib/python3/{folder}/some.py", "exec")
+    names = {}
+    exec(code, names)
+    with check.raises(ZeroDivisionError):
+        names["inner"]()
+    assert "in inner" not in capsys.readouterr().out
