@@ -45,12 +45,20 @@ def use_style() -> None:
 
 
 def _array(values) -> np.ndarray:
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    if isinstance(values, list | tuple):
+        return np.asarray([_array(value) if hasattr(value, "detach") else value for value in values])
+    if not hasattr(values, "detach"):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    short = values.is_floating_point() and values.element_size() < 4
+    return np.asarray(values.float() if short else values)  # NumPy has no bfloat16
 
 
 def _pixels(image) -> np.ndarray:
-    """Turn an image (C, H, W) or (H, W) into what imshow draws: (H, W, 3) in [0, 1], or (H, W)."""
+    """Turn an image (C, H, W) or (H, W) into what imshow draws: (H, W, 3) in [0, 1], or (H, W); bytes become /255."""
     image = _array(image)
+    if image.dtype == np.uint8:
+        image = image / 255
     if image.ndim == 3 and image.shape[0] in (1, 3):
         image = image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0).clip(0, 1)
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
@@ -80,7 +88,8 @@ def images(pictures, titles: Sequence[str] | None = None, *, columns: int = 10, 
     if titles is not None and len(titles) != len(pictures):
         raise InputError(f"{len(pictures)} titles, one per image", got=f"{len(titles)}")
     axes = _panels(len(pictures), columns, size, caption=titles is not None)
-    low, high = min(p.min() for p in pictures), max(p.max() for p in pictures)
+    known = np.concatenate([p[np.isfinite(p)].astype(float) for p in pictures])
+    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
     for i, (ax, picture) in enumerate(zip(axes, pictures, strict=True)):
         ax.imshow(picture, cmap=cmap, vmin=low, vmax=high)
         if titles is not None:
@@ -121,7 +130,7 @@ def bars(
     digits: int = 3,
     ax=None,
 ) -> Axes:
-    """Draw one horizontal bar per named value, the number at its end; `controls` are grey, the axis starts at `low`."""
+    """Draw one horizontal bar per named value from `low`, the number at its end; `controls` are grey."""
     names, lengths = list(values), [float(v) for v in values.values()]
     if unknown := set(controls) - set(names):
         raise InputError(f"controls among {names}", got=repr(sorted(unknown)))
@@ -130,7 +139,9 @@ def bars(
     drawn = ax.barh(names, [length - low for length in lengths], left=low, color=colours, height=0.62)
     ax.bar_label(drawn, [f"{length:.{digits}f}" for length in lengths], padding=4)
     ax.invert_yaxis()
-    ax.set(xlabel=xlabel, xlim=(low, max(lengths) + 0.12 * (max(lengths) - low)))
+    left, right = min(low, *lengths), max(low, *lengths)
+    room = 0.12 * (right - left or 1.0)  # for the numbers
+    ax.set(xlabel=xlabel, xlim=(left - room * (left < low), right + room * (right > low or left == right)))
     ax.grid(visible=False, axis="y")
     return ax
 
@@ -140,6 +151,11 @@ def confusion(targets, predictions, classes: Sequence[str], *, ax=None) -> Axes:
     targets, predictions = _array(targets), _array(predictions)
     if targets.shape != predictions.shape or targets.ndim != 1:
         raise InputError("targets and predictions of one shape (N,)", got=f"{targets.shape} and {predictions.shape}")
+    for name, labels in (("targets", targets), ("predictions", predictions)):
+        if labels.size and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(classes)):
+            got = f"{labels.dtype} from {labels.min()} to {labels.max()}"
+            raise InputError(f"{name} as integers in [0, {len(classes)}), one per class", got=got)
+    targets, predictions = targets.astype(np.int64), predictions.astype(np.int64)
     table = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(table, (targets, predictions), 1)
     side = 1.5 + 0.3 * len(classes)
@@ -180,7 +196,13 @@ def heatmaps(
         raise InputError(
             "one attribution of its image's height and width per image", got=f"{len(maps)} for {len(grey)}"
         )
-    limit = float(np.percentile(np.abs(np.stack(maps)), 99.5)) or 1.0
+    if not maps:
+        raise InputError("at least one attribution", got="none")
+    if titles is not None and len(titles) != len(maps):
+        raise InputError(f"{len(maps)} titles, one per image", got=f"{len(titles)}")
+    if bad := [i for i, m in enumerate(maps) if not np.isfinite(m).all()]:
+        raise InputError("attributions that are finite", got=f"NaN or infinity in those of index {bad}")
+    limit = float(np.percentile(np.abs(np.concatenate([m.ravel() for m in maps])), 99.5)) or 1.0
     signed = min(m.min() for m in maps) < 0
     scale = plt.Normalize(-limit if signed else 0.0, limit)
     colours = SIGNED if signed else POSITIVE

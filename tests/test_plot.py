@@ -49,6 +49,30 @@ def test_grey_images_share_one_scale():
         assert ax.images[0].get_clim() == pytest.approx((0.2, 0.9))
 
 
+def test_bytes_are_scaled_and_missing_pixels_are_not_counted():
+    colour = torch.tensor([0, 51, 255], dtype=torch.uint8)[:, None, None].expand(3, 2, 2)
+    assert plot.images([colour])[0].images[0].get_array()[0, 0].tolist() == pytest.approx([0, 0.2, 1])
+    ax = plot.images([torch.tensor([[0.1, torch.nan], [0.3, 0.2]])])[0]
+    assert ax.images[0].get_clim() == pytest.approx((0.1, 0.3))
+    drawn()
+
+
+def test_bfloat16_is_drawn():
+    plot.images(torch.rand(2, 4, 4, dtype=torch.bfloat16))
+    ax = plot.curves({"loss": torch.ones(3, dtype=torch.bfloat16), "other": [torch.ones((), dtype=torch.bfloat16)] * 3})
+    assert list(ax.lines[1].get_ydata()) == [1, 1, 1]
+    drawn()
+
+
+@pytest.mark.parametrize("values", [(-1.0, 0.5), (-1.0, -2.0), (0.0, 0.0), (3.0, 1.0)])
+def test_bars_fit_their_axis(values):
+    ax = plot.bars(dict(zip("ab", values, strict=True)))
+    left, right = ax.get_xlim()
+    assert left <= min(0, *values) <= max(0, *values) <= right
+    assert left < right
+    drawn()
+
+
 def test_a_grid_of_images_leaves_no_empty_frame():
     plot.images(torch.rand(3, 4, 4), columns=2)
     assert not any(ax.axison for ax in plt.gcf().axes)
@@ -119,6 +143,12 @@ def test_regions_are_what_the_model_predicts():
         lambda: plot.confusion([0, 1], [0], ["a", "b"]),
         lambda: plot.heatmaps(torch.rand(2, 1, 4, 4), torch.rand(2, 3, 3)),
         lambda: plot.heatmaps(torch.rand(2, 1, 4, 4), torch.rand(1, 4, 4)),
+        lambda: plot.heatmaps([], []),
+        lambda: plot.heatmaps(torch.rand(2, 1, 4, 4), torch.rand(2, 4, 4), ["one"]),
+        lambda: plot.heatmaps(torch.rand(1, 1, 4, 4), torch.full((1, 4, 4), torch.nan)),
+        lambda: plot.confusion([0, -1], [0, 1], ["a", "b"]),
+        lambda: plot.confusion([0, 1], [0, 2], ["a", "b"]),
+        lambda: plot.confusion([0, 1], [0.0, 1.0], ["a", "b"]),
         lambda: plot.regions(lambda p: p[:, 0], torch.rand(4, 3), [0, 1, 0, 1]),
     ],
 )

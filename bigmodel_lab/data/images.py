@@ -12,6 +12,7 @@ from math import cos, pi, sin
 from pathlib import Path
 from pickle import UnpicklingError
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,11 +39,8 @@ class ImageSet:
         return len(self.images)
 
     def __getitem__(self, which: slice | Sequence[int] | Tensor) -> "ImageSet":
-        """Return the images at `which` (a slice or indices) as an ImageSet."""
-        if isinstance(which, int):
-            raise InputError("a slice or a sequence of indices", got=repr(which), hint=f"images[{which}:{which + 1}]")
-        index = torch.arange(len(self))[which] if isinstance(which, slice) else torch.as_tensor(which)
-        index = index.nonzero().flatten() if index.dtype == torch.bool else index.long()
+        """Return the images at `which` (a slice, indices, or a mask of N booleans) as an ImageSet."""
+        index = _indices(which, len(self))
         parts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "classes"}
         for name, part in parts.items():
             if isinstance(part, Tensor):
@@ -54,6 +52,29 @@ class ImageSet:
     def __repr__(self) -> str:
         """Say how many images of which shape there are."""
         return f"ImageSet({len(self)} images of shape {tuple(self.images.shape[1:])}, {len(self.classes)} classes)"
+
+
+def _indices(which: slice | Sequence[int] | Tensor, count: int) -> Tensor:
+    """Return the places among `count` that `which` names, as int64 of shape (M,)."""
+    if isinstance(which, slice):
+        return torch.tensor(range(count)[which], dtype=torch.int64)
+    if isinstance(which, int | np.integer):
+        at = int(which)
+        raise InputError("a slice or a sequence of indices", got=repr(which), hint=f"images[{at}:{at + 1 or None}]")
+    try:
+        index = np.asarray(which.detach().cpu() if isinstance(which, Tensor) else which)
+    except (TypeError, ValueError) as error:
+        raise InputError("a slice, indices or a mask", got=str(error)) from error
+    if index.dtype == bool and index.shape == (count,):
+        return torch.from_numpy(index.nonzero()[0])
+    if index.shape == (0,) and index.dtype != bool:
+        return torch.zeros(0, dtype=torch.int64)
+    if index.ndim != 1 or index.dtype.kind not in "iu":
+        expected = f"a slice, integers of shape (M,), or a mask of shape ({count},)"
+        raise InputError(expected, got=f"{index.dtype} of shape {index.shape}")
+    if index.min() < -count or index.max() >= count:
+        raise InputError(f"indices in [-{count}, {count})", got=f"{index.min()} to {index.max()}")
+    return torch.from_numpy(index.astype(np.int64))
 
 
 def digits(*, test_fraction: float = 0.25, seed: int = 0) -> tuple[ImageSet, ImageSet]:

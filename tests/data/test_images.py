@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -252,3 +253,28 @@ def test_cifar10_is_read_from_its_own_layout(tmp_path, torchvision_path):
 def test_data_error_is_an_error_of_the_lab():
     with pytest.raises(DataError, match="expected: a\ngot:      b\ntry:      c"):
         raise DataError("a", got="b", hint="c")
+
+
+def test_images_are_picked_by_slices_indices_and_masks():
+    whole = images.shapes(train=5, test=1)[0]
+    for which, places in (
+        (slice(None, None, -1), [4, 3, 2, 1, 0]),
+        (slice(3, 1), []),
+        ([], []),
+        (np.array([3, -1], dtype=np.int16), [3, 4]),
+        (range(1, 3), [1, 2]),
+        (torch.tensor([True, False, False, True, False]), [0, 3]),
+    ):
+        part = whole[which]
+        assert torch.equal(part.images, whole.images[places])
+        assert part.captions == tuple(whole.captions[i] for i in places)
+
+
+@pytest.mark.parametrize(
+    "which",
+    [2, np.int64(2), torch.tensor(2), [True, False], [0.0, 1.0], [[0, 1]], [5], [-6], "ab", [[0], [1, 2]], 1.5],
+)
+def test_what_names_no_images_is_refused(which):
+    whole = images.shapes(train=5, test=1)[0]
+    with pytest.raises(InputError, match="expected"):
+        whole[which]
