@@ -16,7 +16,7 @@ from bigmodel_lab.errors import InputError
 __all__ = ["describe", "device", "glue", "parity", "precision", "seed_everything"]
 
 
-def device(prefer: str | None = None) -> torch.device:
+def device(prefer: str | torch.device | None = None) -> torch.device:
     """Return the device to train on: `prefer` if given, else CUDA, else MPS, else the CPU.
 
     Raises `InputError` if `prefer` names a device that this machine does not have.
@@ -24,7 +24,7 @@ def device(prefer: str | None = None) -> torch.device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if prefer is None:
         return torch.device(next(kind for kind, there in available.items() if there))
-    kind = prefer.split(":")[0]
+    kind = str(prefer).split(":")[0]
     if not available.get(kind, False):
         have = ", ".join(name for name, there in available.items() if there)
         raise InputError(
@@ -69,17 +69,19 @@ def parity(
 
     Some operations give wrong results on MPS without an error; so before a long run, ask:
     a difference above `tolerance` warns, names its size and says to train on the CPU.
-    `inputs` has shape (B, ...); the model comes back on the device and in the mode it had.
+    `inputs` has shape (B, ...); the model, and each part of it, comes back on the device and in the mode it had.
     """
     on = device() if on is None else on
     home = next((p.device for p in model.parameters()), torch.device("cpu"))
-    mode = model.training
+    modes = [(part, part.training) for part in model.modules()]
     try:
         model.eval()
-        reference = model.to("cpu")(inputs.cpu()).double()
-        other = model.to(on)(inputs.to(on)).cpu().double()
+        reference = model.to("cpu")(inputs.to("cpu", copy=True)).double()  # a copy: a model may work in place
+        other = model.to(on)(inputs.to(on, copy=True)).cpu().double()
     finally:
-        model.to(home).train(mode)
+        model.to(home)
+        for part, mode in modes:
+            part.training = mode
     difference = ((other - reference).norm() / reference.norm().clamp_min(1e-12)).item()
     if not difference <= tolerance:  # also true for NaN
         warnings.warn(

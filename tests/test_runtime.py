@@ -40,6 +40,7 @@ def test_the_best_device_is_taken(monkeypatch, cuda, mps, best):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert runtime.device().type == best
     assert runtime.device("cpu").type == "cpu"
+    assert runtime.device(torch.device("cpu")) == torch.device("cpu")
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
@@ -48,6 +49,8 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
         runtime.device("cuda:1")
     with pytest.raises(InputError, match="toaster"):
         runtime.device("toaster")
+    with pytest.raises(InputError, match="cuda"):
+        runtime.device(torch.device("cuda"))
 
 
 @pytest.mark.parametrize(("capability", "precision"), [((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")])
@@ -61,6 +64,17 @@ def test_parity_of_a_device_with_itself_is_exact_and_leaves_the_model_as_it_was(
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Dropout()).train()
     assert runtime.parity(model, torch.randn(4, 3), on=torch.device("cpu")) == 0
     assert model.training
+
+
+def test_parity_leaves_frozen_parts_and_inputs_as_they_were():
+    model = torch.nn.Sequential(torch.nn.ReLU(inplace=True), torch.nn.BatchNorm1d(3))
+    model[1].eval()
+    inputs = -torch.ones(2, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        runtime.parity(model, inputs, on=torch.device("cpu"))
+    assert [part.training for part in model.modules()] == [True, True, False]
+    assert torch.equal(inputs, -torch.ones(2, 3))
 
 
 class Drifting(torch.nn.Module):

@@ -4,8 +4,10 @@ Source: Rumelhart, Hinton & Williams (1986), Nature 323; initialisation by He et
 Dimension letters: B batch, D features, K outputs.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -53,13 +55,19 @@ class MLP(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map inputs of shape (B, ...) to outputs of shape (B, K)."""
-        if x[0].numel() != self.config.inputs:
+        if x.ndim < 2 or prod(x.shape[1:]) != self.config.inputs:
             raise InputError(
                 f"{self.config.inputs} features per example",
                 got=f"inputs of shape {tuple(x.shape)}",
                 hint="check MLPConfig.inputs",
             )
         return super().forward(x.flatten(1))  # (B, ...) -> (B, D)
+
+    def __getitem__(self, which: int | slice) -> nn.Module:
+        """Return one layer, or those of a slice as an nn.Sequential that shares them."""
+        if isinstance(which, slice):
+            return nn.Sequential(OrderedDict(list(self._modules.items())[which]))
+        return super().__getitem__(which)
 
     @torch.no_grad()
     def scale_weights(self, gain: float) -> "MLP":

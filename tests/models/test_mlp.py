@@ -45,3 +45,20 @@ def test_a_config_that_makes_no_network_is_refused(wrong):
 def test_wrong_inputs_are_named():
     with pytest.raises(InputError, match=r"64 features(.|\n)*\(2, 3, 5\)"):
         MLP(MLPConfig(inputs=64, outputs=2))(torch.zeros(2, 3, 5))
+
+
+def test_a_slice_is_the_network_up_to_there():
+    model = MLP(MLPConfig(inputs=4, outputs=2))
+    part = model[:2]
+    assert type(part) is torch.nn.Sequential
+    assert list(part) == [model[0], model[1]]
+    assert part(torch.zeros(3, 4)).shape == (3, 64)
+
+
+def test_an_empty_batch_has_empty_outputs():
+    assert MLP(MLPConfig(inputs=6, outputs=2))(torch.zeros(0, 2, 3)).shape == (0, 2)
+
+
+def test_one_example_without_a_batch_is_refused():
+    with pytest.raises(InputError, match="1 features"):
+        MLP(MLPConfig(inputs=1, outputs=2))(torch.zeros(1))
