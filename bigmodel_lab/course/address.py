@@ -15,8 +15,10 @@ INSTALL_TAGS = ["remove-cell", "skip-execution", "nbval-skip"]
 """Tags of the install cell: not on the page, not run by the book's build, not run by the checks."""
 
 _CONFIG_URL = re.compile(r"^(repository:[^\n]*\n(?:[ \t#][^\n]*\n|\n)*?[ \t]+url:[ \t]*)([^\s#]+)", re.MULTILINE)
-_COLAB_LINK = re.compile(r"(colab\.research\.google\.com/github/)([\w.-]+/[\w.-]+)(?=/)")
-_ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]*\w")
+_COLAB_LINK = re.compile(
+    r"(colab\.research\.google\.com/github/)[\w.-]+/[\w.-]+(?=/blob/[^/\s]+/notebooks/([^/\s()<>']+?\.ipynb))"
+)
+_ADDRESS = re.compile(r"https://github\.com/\w[\w-]*/[\w.-]*\w", re.ASCII)
 
 
 def install_cell(url: str) -> str:
@@ -79,7 +81,9 @@ def _pointed(path: Path, url: str) -> str:
     try:
         notebook = json.loads(text)
         cells = notebook["cells"]
-    except (ValueError, KeyError, TypeError) as error:
+        for cell in cells:
+            cell["cell_type"], cell["metadata"].items(), _source(cell)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"a notebook in {path.name}", got=f"not a notebook: {error!r}", hint="restore the file"
         ) from None
@@ -94,9 +98,14 @@ def _pointed(path: Path, url: str) -> str:
     _set_source(install, install_cell(url))
     install["metadata"]["tags"] = list(INSTALL_TAGS)
     owner_and_name = url.removeprefix("https://github.com/")
+    lessons = {other.name for other in path.parent.glob("*.ipynb")}
+
+    def linked(link: re.Match) -> str:  # links to notebooks of other repositories stay
+        return link.group(1) + owner_and_name if link.group(2) in lessons else link.group(0)
+
     for cell in cells:
         if cell["cell_type"] == "markdown":
-            _set_source(cell, _COLAB_LINK.sub(rf"\g<1>{owner_and_name}", _source(cell)))
+            _set_source(cell, _COLAB_LINK.sub(linked, _source(cell)))
     return text if json.dumps(cells) == before else json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -123,6 +132,8 @@ def _read(path: Path) -> str:
         raise InputError(
             f"the course's file {path.name}", got=str(error), hint="run this in the course's folder"
         ) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} as text in UTF-8", got=str(error), hint="restore the file") from None
 
 
 def _source(cell: dict) -> str:

@@ -77,6 +77,9 @@ def test_it_may_be_repeated_and_undone(root):
         "https://github.com/only-owner",
         "https://github.com/a/b/tree/main",
         "https://gitlab.com/a/b",
+        "https://github.com/../b",
+        "https://github.com/a/..",
+        "https://github.com/é/b",
         'https://github.com/a/b"; rm -rf',
     ],
 )
@@ -95,15 +98,33 @@ def test_a_bad_address_changes_nothing_and_says_what_is_wanted(root, url, capsys
     [
         ("notebooks/two.ipynb", "{not json"),
         ("notebooks/two.ipynb", nbformat.writes(nbformat.v4.new_notebook())),
+        ("notebooks/two.ipynb", '{"cells": [{"cell_type": "code", "source": "find_spec(bigmodel_lab"}]}'),
+        ("notebooks/two.ipynb", '{"cells": [1]}'),
+        ("notebooks/two.ipynb", b"\xff\xfe"),
         ("_config.yml", "title: t\n"),
     ],
 )
 def test_a_file_that_is_not_understood_stops_it_before_anything_is_written(root, name, content):
-    (root / name).write_text(content)
+    (root / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     before = files(root)
     with pytest.raises(InputError, match=name.split("/")[-1].split(".")[0]):
         point_at(root, FORK)
     assert files(root) == before
+
+
+def test_links_to_other_notebooks_stay(root):
+    path = root / "notebooks" / "one.ipynb"
+    others = [
+        "https://colab.research.google.com/github/someone/else/blob/main/notebooks/three.ipynb",
+        "https://colab.research.google.com/github/someone/else/blob/main/one.ipynb",
+    ]
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].source += " " + " ".join(others)
+    nbformat.write(notebook, path)
+    point_at(root, FORK)
+    source = nbformat.read(path, as_version=4).cells[1].source
+    assert all(link in source for link in others)
+    assert "github/a-teacher/big.models_2/blob/main/notebooks/one.ipynb" in source
 
 
 def test_check_tells_agreement_from_disagreement(root, capsys):

@@ -35,3 +35,9 @@ def test_it_serves_at_the_next_free_port_and_ends_cleanly(tmp_path):
 def test_nothing_built_is_an_error_that_names_the_command(tmp_path):
     with pytest.raises(InputError, match="make site"):
         serve(tmp_path)
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_a_port_that_is_none_is_refused(tmp_path, port):
+    with pytest.raises(InputError, match="a port from 1 to 65535"):
+        serve(tmp_path, port)
