@@ -6,7 +6,7 @@ is known in advance. Accelerate does device placement, mixed precision, and the 
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import fsum
@@ -24,7 +24,7 @@ from bigmodel_lab.train.evaluation import Metrics, mode, scores
 from bigmodel_lab.train.fingerprint import fingerprint, schedule_values
 from bigmodel_lab.train.history import History
 from bigmodel_lab.train.resume import Progress, Store
-from bigmodel_lab.train.schedules import Schedule, constant
+from bigmodel_lab.train.schedules import Schedule, constant, warmup_cosine
 from bigmodel_lab.train.setup import left_as_it_came, make_accelerator, make_optimizer
 from bigmodel_lab.train.source import Source
 from bigmodel_lab.train.step import Losses, NotFinite, Stepper
@@ -67,6 +67,7 @@ def fit(
     finite (up to 64 steps late: looking at each step would make a GPU wait) or when shapes do not fit.
     """
     _check_arguments(epochs, accumulate, clip_norm)
+    _check_recipe(loss, optimizer, schedule, metrics)
     accelerator = make_accelerator()
     device = accelerator.device
     share = (accelerator.process_index, accelerator.num_processes)
@@ -227,6 +228,23 @@ def _check_arguments(epochs: int, accumulate: int, clip_norm: float | None) -> N
             raise InputError(f"{name}, an integer of at least 1", got=repr(value), hint=f"{name}=1")
     if clip_norm is not None and not clip_norm > 0:
         raise InputError("clip_norm above 0, or None", got=repr(clip_norm), hint="clip_norm=1.0")
+
+
+def _check_recipe(loss: Any, optimizer: Any, schedule: Any, metrics: Any) -> None:
+    """Refuse what is easily given by mistake, before anything is trained."""
+    if isinstance(optimizer, torch.optim.Optimizer):
+        made = type(optimizer).__name__
+        raise InputError(
+            "optimizer, a function of the parameters", got=f"a {made} already made", hint=f"partial({made}, lr=0.1)"
+        )
+    if isinstance(loss, type):
+        raise InputError(
+            "loss, a function of (outputs, targets)", got=f"the class {loss.__name__}", hint=f"{loss.__name__}()"
+        )
+    if schedule is warmup_cosine:
+        raise InputError("a schedule", got="warmup_cosine, which makes one", hint="warmup_cosine(warmup=0.1)")
+    if metrics is not None and not isinstance(metrics, Mapping):
+        raise InputError("metrics by name", got=f"a {type(metrics).__name__}", hint='metrics={"accuracy": accuracy}')
 
 
 def _check_combinations(source: Source, schedule: Schedule | None, checkpoint: Any) -> None:
