@@ -40,7 +40,7 @@ class Source:
         if isinstance(self.batches, Batches):
             check_input_type(model, self.batches.inputs)
             if device.type == "mps":  # some of its operations are wrong without an error
-                runtime.parity(model, self.batches.inputs[:8].clone(), on=device)
+                runtime.parity(model, self.batches.inputs[:8], on=device)
             self.channels_last = likes_channels_last(model, self.batches.inputs[:2].to(device))
             self.batches = self.batches.to(device, channels_last=self.channels_last)
 
