@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-__all__ = ["images"]
+__all__ = ["images", "sequences", "text"]
 
 
 def __getattr__(name: str):

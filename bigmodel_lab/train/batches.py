@@ -15,14 +15,15 @@ from torch import Generator, Tensor
 
 from bigmodel_lab.errors import InputError
 
-Augment = Callable[[Tensor, Generator], Tensor]
+Augment = Callable[[Tensor, Generator], Tensor | tuple[Tensor, Tensor]]
 
 
 class Batches:
     """`inputs` (N, ...) and `targets` (N, ...) in batches of `batch_size` examples, shuffled anew in every epoch.
 
     `augment(inputs, generator)` gets the inputs (B, ...) of one batch and a CPU generator seeded by
-    (seed, epoch, batch index, process); it returns inputs (B, ...). Draw only from that generator, for example
+    (seed, epoch, batch index, process); it returns inputs (B, ...), or the pair of inputs and targets where it makes
+    the targets too, as masked-token training does. Draw only from that generator, for example
     `torch.rand(len(inputs), generator=generator)`. With `augment` the data stays on the CPU, so that the same code
     and the same random numbers serve a CPU and a GPU.
 
@@ -90,9 +91,9 @@ class Batches:
 
     def in_order(self, *, process: int = 0, processes: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield every example once, in the order given, not augmented: for evaluation."""
-        share = torch.arange(process, len(self.targets), processes, device=self.inputs.device)
-        for index in share.split(self.batch_size):
-            yield self._take(index, None)
+        order = torch.arange(len(self.targets), device=self.inputs.device)
+        for begin, end in self._bounds(processes, drop_last=False):
+            yield self._take(order[begin + process : end : processes], None)
 
     def to(self, device: torch.device | str, *, channels_last: bool = False) -> "Batches":
         """Return these batches coming out on `device`; the data moves there once if it fits, else batch by batch.
@@ -117,27 +118,28 @@ class Batches:
             rows = self._rows.index_select(0, index)
             inputs = rows.view(-1, height, width, channels).permute(0, 3, 1, 2)  # (B, C, H, W), channels last
         if generator is not None:
-            inputs = _augmented(self.augment, inputs, generator)
+            inputs, targets = _augmented(self.augment, inputs, targets, generator)
         if inputs.device != self.device:
             inputs, targets = inputs.to(self.device), targets.to(self.device)
         if self._rows is not None:
             inputs = inputs.contiguous(memory_format=torch.channels_last)  # nothing to do unless `augment` changed it
         return inputs, targets
 
-    def _bounds(self, processes: int) -> list[tuple[int, int]]:
+    def _bounds(self, processes: int, drop_last: bool | None = None) -> list[tuple[int, int]]:
         """Begin and end of each batch in the order; a rest too small for every process joins the batch before it."""
+        drop_last = self.drop_last if drop_last is None else drop_last
         count, step = len(self.targets), self.batch_size * processes
         begins = list(range(0, count, step))
         rest = count - begins[-1]
-        if (self.drop_last and rest < step) or (rest < processes and len(begins) > 1):
+        if (drop_last and rest < step) or (rest < processes and len(begins) > 1):
             begins.pop()
         if not begins or count < processes:
             raise InputError(
-                f"at least {step if self.drop_last else processes} examples for {processes} processes",
+                f"at least {step if drop_last else processes} examples for {processes} processes",
                 got=f"{count} examples",
                 hint="a smaller batch_size, drop_last=False, or fewer processes",
             )
-        last = begins[-1] + step if self.drop_last else count
+        last = begins[-1] + step if drop_last else count
         return list(zip(begins, [*begins[1:], last], strict=True))
 
     def _fits(self, device: torch.device) -> bool:
@@ -146,15 +148,17 @@ class Batches:
         return self.inputs.nbytes + self.targets.nbytes <= torch.cuda.mem_get_info(device)[0] / 2
 
 
-def _augmented(augment: Augment, inputs: Tensor, generator: Generator) -> Tensor:
-    outputs = augment(inputs, generator)
-    if not isinstance(outputs, Tensor) or len(outputs) != len(inputs):
+def _augmented(augment: Augment, inputs: Tensor, targets: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    made = augment(inputs, generator)
+    pair = made if isinstance(made, tuple) else (made, targets)
+    if len(pair) != 2 or not all(isinstance(part, Tensor) and len(part) == len(targets) for part in pair):
+        got = made if isinstance(made, tuple) else [made]
         raise InputError(
-            f"augment(inputs, generator) to return a tensor of {len(inputs)} inputs",
-            got=f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__,
+            f"augment(inputs, generator) to return a tensor of {len(inputs)} inputs, or a pair of inputs and targets",
+            got=", ".join(f"shape {tuple(p.shape)}" if isinstance(p, Tensor) else type(p).__name__ for p in got),
             hint="return the changed inputs, one for each that came in",
         )
-    return outputs
+    return pair
 
 
 def _generator(*key: int) -> Generator:

@@ -127,7 +127,16 @@ def test_wrong_batch_size_is_refused(settings):
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("augment", [lambda x, g: x[:1], lambda x, g: None])
+def test_augmentation_may_make_the_targets_too():
+    batches = numbered(augment=lambda x, g: (x + 1, x.flatten(1).sum(1)))
+    for inputs, targets in batches.epoch(0):
+        assert torch.equal(targets, (inputs - 1).flatten(1).sum(1))
+    assert all(inputs.shape[0] == targets.shape[0] for inputs, targets in batches.in_order())
+
+
+@pytest.mark.parametrize(
+    "augment", [lambda x, g: x[:1], lambda x, g: None, lambda x, g: (x, x[:1]), lambda x, g: (x, x, x)]
+)
 def test_augmentation_that_loses_examples_is_refused(augment):
     with pytest.raises(InputError, match="augment"):
         list(numbered(augment=augment).epoch(0))

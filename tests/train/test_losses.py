@@ -1,0 +1,35 @@
+"""`token_loss` is the mean over the tokens that have a target."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from bigmodel_lab.errors import InputError
+from bigmodel_lab.train import token_loss
+
+LOGITS, TARGETS = torch.randn(3, 5, 7), torch.randint(0, 7, (3, 5))
+
+
+def test_it_is_the_mean_over_tokens():
+    expected = torch.stack([F.cross_entropy(LOGITS[i, j], TARGETS[i, j]) for i in range(3) for j in range(5)]).mean()
+    torch.testing.assert_close(token_loss(LOGITS, TARGETS), expected)
+
+
+def test_tokens_without_a_target_do_not_count():
+    targets = TARGETS.clone()
+    targets[0] = -100
+    torch.testing.assert_close(token_loss(LOGITS, targets), token_loss(LOGITS[1:], TARGETS[1:]))
+
+
+def test_without_any_target_it_is_zero_and_so_is_its_gradient():
+    logits = LOGITS.clone().requires_grad_()
+    loss = token_loss(logits, torch.full_like(TARGETS, -100))
+    loss.backward()
+    assert loss.item() == 0
+    assert (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 5), (15, 7)])
+def test_other_shapes_are_an_error(shape):
+    with pytest.raises(InputError, match=r"logits \(B, T, V\)"):
+        token_loss(torch.zeros(shape), TARGETS)
