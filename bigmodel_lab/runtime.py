@@ -4,8 +4,10 @@ Nothing here runs at import. `device()` prefers CUDA, then Apple's MPS, then the
 Sources: PyTorch notes on reproducibility and on automatic mixed precision.
 """
 
+import json
 import random
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 
 from bigmodel_lab.errors import InputError
 
-__all__ = ["describe", "device", "glue", "parity", "precision", "seed_everything"]
+__all__ = ["describe", "device", "glue", "parity", "precision", "results", "seed_everything"]
 
 
 def device(prefer: str | torch.device | None = None) -> torch.device:
@@ -91,6 +93,20 @@ def parity(
             stacklevel=2,
         )
     return difference
+
+
+def results(name: str) -> dict[str, Any]:
+    """Return the saved result `name` of a longer experiment: what its script under `benchmarks/` wrote as JSON.
+
+    Read from `benchmarks/results/` of the course's repository, or from the copy that is installed with the library.
+    """
+    here = Path(__file__).resolve().parent
+    folders = (here.parent / "benchmarks" / "results", here / "results")
+    for folder in folders:
+        if (file := folder / f"{name}.json").is_file():
+            return json.loads(file.read_text(encoding="utf-8"))
+    known = sorted({file.stem for folder in folders for file in folder.glob("*.json")})
+    raise InputError(f"a saved result among {', '.join(known) or 'none'}", got=repr(name))
 
 
 def glue(name: str, value: Any) -> None:

@@ -122,3 +122,19 @@ print("same:", json.dumps(shown[0]) == json.dumps(shown[1]), shown)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "same: True" in run.stdout, run.stdout + run.stderr
+
+
+def test_a_saved_result_is_found_beside_its_script(tmp_path, monkeypatch):
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "results" / "sizes.json").write_text('{"loss": 1.5}')
+    monkeypatch.setattr(runtime, "__file__", str(tmp_path / "bigmodel_lab" / "runtime.py"))
+    assert runtime.results("sizes") == {"loss": 1.5}
+    with pytest.raises(InputError, match=r"among sizes\n.*'costs'"):
+        runtime.results("costs")
+
+
+def test_a_saved_result_is_found_where_the_library_is_installed(tmp_path, monkeypatch):
+    (tmp_path / "bigmodel_lab" / "results").mkdir(parents=True)
+    (tmp_path / "bigmodel_lab" / "results" / "sizes.json").write_text('{"loss": 2.5}')
+    monkeypatch.setattr(runtime, "__file__", str(tmp_path / "bigmodel_lab" / "runtime.py"))
+    assert runtime.results("sizes") == {"loss": 2.5}

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-__all__ = ["cnn", "mlp"]
+__all__ = ["attention", "cnn", "configs", "hugging_face", "mlp", "pretrained", "rnn", "sampling", "transformer"]
 
 
 def __getattr__(name: str):

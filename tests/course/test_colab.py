@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bigmodel_lab.models.pretrained import NAMES as MODELS
 from tests.notebooks.ledger import ROOT
 
 pytestmark = pytest.mark.slow
@@ -70,7 +71,8 @@ def wheel(tmp_path_factory):
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "bigmodel_lab", source / "bigmodel_lab", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("bigmodel_lab", "benchmarks/results"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(built), str(source)]
     run = subprocess.run(pip, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
@@ -127,6 +129,10 @@ def test_our_wheel_brings_the_library_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert "bigmodel_lab/py.typed" in names
+    for name in MODELS:
+        assert f"bigmodel_lab/checkpoints/{name}/model.safetensors" in names
+    saved = (ROOT / "benchmarks" / "results").glob("*.json")
+    assert {f"bigmodel_lab/results/{file.name}" for file in saved} <= set(names)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"bigmodel_lab"}
 
 
