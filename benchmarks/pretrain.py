@@ -39,6 +39,11 @@ RECIPES = {
     "mini-gpt": {"epochs": 2, "learning_rate": 2e-3},
 }
 
+ARCHITECTURES = {
+    "mini-bert": "BERT: 2 layers, width 128, 4 heads, feed-forward 512",
+    "mini-gpt": "GPT-2: 4 layers, width 128, 4 heads, feed-forward 512",
+}
+
 
 def tokenizer():
     """Return the tokeniser of both checkpoints; learn it from the training documents if it is not there yet."""
@@ -118,6 +123,114 @@ def held_out_loss(name: str, trained: nn.Module, blocks: Tensor, tokens) -> floa
     return evaluate(Logits(trained), Batches(*pair, batch_size=50), loss=token_loss, metrics={})["loss"]
 
 
+CARD = """---
+language: en
+license: mit
+library_name: transformers
+pipeline_tag: {task}
+tags: [big-model-lab, docstrings]
+---
+
+# {name}
+
+{what} It is small on purpose: it comes with the course's library, so that every lesson has a pre-trained model without
+a download.
+
+| | |
+|---|---|
+| parameters | {parameters:,} |
+| architecture | {architecture} |
+| vocabulary | {vocabulary:,} byte-pair tokens, learned from the training documents |
+| context | {context} tokens |
+| trained on | {documents:,} docstrings, {tokens:,} tokens seen ({epochs} passes) |
+| data hash | corpus {corpus}, training part {train} |
+| held out | {test_documents:,} docstrings, from other source files (hash {test}) |
+| loss on held-out text | {loss:.3f} nats a {unit}, perplexity {perplexity:.1f} (a uniform guess: {uniform:.2f} nats) |
+| seed, date | {seed}, {date} |
+| cost | {cpu:.0f} CPU-minutes, one thread |
+| versions | {versions} |
+
+## Use
+
+```python
+from transformers import AutoTokenizer, {auto}
+from bigmodel_lab.models import pretrained
+
+folder = pretrained.folder("{name}")
+tokenizer, model = AutoTokenizer.from_pretrained(folder), {auto}.from_pretrained(folder)
+```
+
+For teaching and for experiments of minutes. {limits}
+
+## Training data
+
+Docstrings of the packages below, harvested by `bigmodel_lab.data.text.corpus`, near-duplicates dropped.
+One source file in ten is held out. The packages have licences of their own (BSD, Apache 2.0, PSF and the like); the
+model can repeat short stretches of their text.
+
+| package | version | documents | words |
+|---|---|---|---|
+{packages}
+
+## Again
+
+```
+{command}
+```
+
+The record of the run, with its loss curve, is `training.json`.
+"""
+
+WORDS = {
+    "mini-bert": {
+        "task": "fill-mask",
+        "auto": "AutoModelForMaskedLM",
+        "unit": "masked token",
+        "what": "A BERT that fills in masked tokens of docstrings ({masked:.0%} of them hidden in training).",
+        "limits": 'Texts were put on one line and names of libraries replaced by the word "library", so that a task '
+        "about libraries can be learned from it honestly. It knows no other text than docstrings.",
+    },
+    "mini-gpt": {
+        "task": "text-generation",
+        "auto": "AutoModelForCausalLM",
+        "unit": "token",
+        "what": "A GPT-2 that continues docstrings.",
+        "limits": "What it writes looks like documentation and is not true. It knows no other text than docstrings.",
+    },
+}
+
+
+def card(record: dict) -> str:
+    """Return the model card of a run, from its record alone."""
+    words, recipe = WORDS[record["name"]], record["recipe"]
+    rows = (f"| {o['package']} | {o['version']} | {o['documents']:,} | {o['tokens']:,} |" for o in record["manifest"])
+    fields = words | {
+        "name": record["name"],
+        "what": words["what"].format(**recipe),
+        "parameters": record["parameters"],
+        "architecture": record["architecture"],
+        "vocabulary": recipe["vocabulary"],
+        "context": recipe["context"],
+        "documents": record["training_documents"]["documents"],
+        "tokens": record["tokens_seen"],
+        "epochs": recipe["epochs"],
+        "corpus": record["corpus_hash"],
+        "train": record["training_documents"]["hash"],
+        "test": record["held_out_documents"]["hash"],
+        "test_documents": record["held_out_documents"]["documents"],
+        "loss": record["held_out_loss"],
+        "perplexity": record["perplexity"],
+        "uniform": record["uniform_loss"],
+        "seed": record["seed"],
+        "date": record["date"],
+        "cpu": record["cpu_seconds"] / 60,
+        "versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+        "packages": "\n".join(rows),
+        "command": record["command"],
+    }
+    return CARD.format(**fields)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pretrain", description=__doc__.split("\n")[0])
     parser.add_argument("name", choices=["tokenizer", *RECIPES])
@@ -165,9 +278,11 @@ def run(name: str, tokens, *, peek: bool, compiled: bool) -> None:
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} thread(s)",
         "seed": SEED,
-        "corpus": {"hash": made.hash, "manifest": [asdict(origin) for origin in made.manifest]},
-        "trained_on": {"hash": train.hash, "documents": len(train), "tokens_per_epoch": blocks.numel()},
-        "held_out": {"hash": test.hash, "documents": len(test)},
+        "corpus_hash": made.hash,
+        "manifest": [asdict(origin) for origin in made.manifest],
+        "training_documents": {"hash": train.hash, "documents": len(train), "tokens": blocks.numel()},
+        "held_out_documents": {"hash": test.hash, "documents": len(test)},
+        "architecture": ARCHITECTURES[name],
         "versions": {key: metadata.version(key) for key in ("torch", "transformers", "tokenizers")},
         "parameters": sum(p.numel() for p in network.parameters()),
         "recipe": recipe | {"batch": BATCH, "context": CONTEXT, "vocabulary": len(tokens), "masked": MASKED},
@@ -185,6 +300,7 @@ def run(name: str, tokens, *, peek: bool, compiled: bool) -> None:
     }
     network.save_pretrained(FOLDER / name)
     (FOLDER / name / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (FOLDER / name / "README.md").write_text(card(record), encoding="utf-8")
     print(f"{name}: held-out loss {loss:.4f}")
 
 
