@@ -221,5 +221,5 @@ def test_wrong_numbers_are_named(x):
 @pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"top_k": 0}, {"new_tokens": -1}])
 def test_generation_refuses_what_means_nothing(wrong):
     model = LanguageModel(RNNConfig(vocabulary=9))
-    with pytest.raises(InputError, match="at least|or above"):
+    with pytest.raises(InputError, match=r"at least|or above"):
         generate(model, torch.tensor([[1]]), **{"new_tokens": 3, **wrong})
