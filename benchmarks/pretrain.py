@@ -6,13 +6,12 @@
 
 Each writes a folder in Hugging Face's layout under `bigmodel_lab/checkpoints/`: weights, config, tokeniser, the record
 of the run (`training.json`) and a model card. Held-out documents (`Corpus.split`) are never trained on. A run that was
-interrupted is resumed from `runs/`. `--peek` writes what an unfinished run has so far.
+interrupted is resumed from `runs/`.
 """
 
 import argparse
 import json
 import platform
-import time
 from dataclasses import asdict
 from datetime import date
 from importlib import metadata
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 from bigmodel_lab import runtime
 from bigmodel_lab.data import text
 from bigmodel_lab.models.hugging_face import Logits, small_gpt2
-from bigmodel_lab.train import Batches, Checkpoint, evaluate, fit, load_model, token_loss, warmup_cosine
+from bigmodel_lab.train import Batches, Checkpoint, evaluate, fit, token_loss, warmup_cosine
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "bigmodel_lab" / "checkpoints"
@@ -35,8 +34,8 @@ VOCABULARY, CONTEXT, BATCH, SEED = 2048, 128, 32, 0
 MASKED = 0.25
 HELD_OUT = 250  # blocks to validate on
 RECIPES = {
-    "mini-bert": {"epochs": 3, "learning_rate": 1e-3},
-    "mini-gpt": {"epochs": 2, "learning_rate": 2e-3},
+    "mini-bert": {"epochs": 3, "cycles": 2, "learning_rate": 1e-3, "masked": MASKED},
+    "mini-gpt": {"epochs": 2, "cycles": 1, "learning_rate": 2e-3},
 }
 
 ARCHITECTURES = {
@@ -103,15 +102,15 @@ class MaskedLoss(nn.Module):
         return sums * len(packed) / chosen.sum()
 
 
-def batches(name: str, blocks: Tensor, tokens, *, batch: int = BATCH, shuffle: bool = True) -> Batches:
+def batches(name: str, blocks: Tensor, tokens, seed: int) -> Batches:
     if name == "mini-gpt":
-        return Batches(*text.next_token(blocks), batch_size=batch, seed=SEED, shuffle=shuffle)
+        return Batches(*text.next_token(blocks), batch_size=BATCH, seed=seed)
     mask = text.masking(tokens, MASKED)
 
     def packed(ids: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return torch.stack(mask(ids, generator), 1), torch.zeros(len(ids))
 
-    return Batches(blocks, torch.zeros(len(blocks)), batch_size=batch, seed=SEED, augment=packed)
+    return Batches(blocks, torch.zeros(len(blocks)), batch_size=BATCH, seed=seed, augment=packed)
 
 
 def held_out_loss(name: str, trained: nn.Module, blocks: Tensor, tokens) -> float:
@@ -147,7 +146,7 @@ a download.
 | held out | {test_documents:,} docstrings, from other source files (hash {test}) |
 | loss on held-out text | {loss:.3f} nats a {unit}, perplexity {perplexity:.1f} (a uniform guess: {uniform:.2f} nats) |
 | seed, date | {seed}, {date} |
-| cost | {cpu:.0f} CPU-minutes, one thread |
+| time | {minutes:.0f} minutes on one thread of a busy machine |
 | versions | {versions} |
 
 ## Use
@@ -213,7 +212,7 @@ def card(record: dict) -> str:
         "context": recipe["context"],
         "documents": record["training_documents"]["documents"],
         "tokens": record["tokens_seen"],
-        "epochs": recipe["epochs"],
+        "epochs": recipe["epochs"] * recipe["cycles"],
         "corpus": record["corpus_hash"],
         "train": record["training_documents"]["hash"],
         "test": record["held_out_documents"]["hash"],
@@ -223,7 +222,7 @@ def card(record: dict) -> str:
         "uniform": record["uniform_loss"],
         "seed": record["seed"],
         "date": record["date"],
-        "cpu": record["cpu_seconds"] / 60,
+        "minutes": record["seconds"] / 60,
         "versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
         "packages": "\n".join(rows),
         "command": record["command"],
@@ -234,49 +233,44 @@ def card(record: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pretrain", description=__doc__.split("\n")[0])
     parser.add_argument("name", choices=["tokenizer", *RECIPES])
-    parser.add_argument("--peek", action="store_true", help="write what an unfinished run has so far")
     parser.add_argument("--compile", action="store_true", help="by torch.compile: faster after half a minute")
     args = parser.parse_args()
     tokens = tokenizer()
     if args.name != "tokenizer":
-        run(args.name, tokens, peek=args.peek, compiled=args.compile)
+        run(args.name, tokens, compiled=args.compile)
 
 
-def run(name: str, tokens, *, peek: bool, compiled: bool) -> None:
+def run(name: str, tokens, *, compiled: bool) -> None:
     made, recipe = text.corpus(), RECIPES[name]
     train, test = made.split()
     network = model(name, tokens)
     held_out = text.blocks(texts(name, test), tokens, CONTEXT + (name == "mini-gpt"))[:HELD_OUT]
     step = Logits(network) if name == "mini-gpt" else MaskedLoss(network)
-    file = RUNS / name
-    if peek:
-        load_model(step, file / "checkpoint.safetensors")
-        print(f"{name}: {held_out_loss(name, network, held_out, tokens):.4f} nats on held-out text so far")
-        network.save_pretrained(FOLDER / name)
-        return
     blocks = text.blocks(texts(name, train), tokens, CONTEXT + (name == "mini-gpt"))
     print(f"{made}\n{blocks.numel():,} training tokens an epoch, {runtime.describe()}", flush=True)
     if compiled:
         (network.transformer if name == "mini-gpt" else network.bert).compile()
-    start = time.process_time()
-    history = fit(
-        step,
-        batches(name, blocks, tokens),
-        epochs=recipe["epochs"],
-        learning_rate=recipe["learning_rate"],
-        schedule=warmup_cosine(warmup=0.05, floor=0.05),
-        loss=token_loss if name == "mini-gpt" else lambda losses, _: losses.mean(),
-        clip_norm=1.0,
-        checkpoint=Checkpoint(file, every_steps=100),
-    )
+    losses, seconds = [], 0.0
+    for cycle in range(recipe["cycles"]):  # warm restarts: Loshchilov & Hutter (2017), arXiv 1608.03983
+        history = fit(
+            step,
+            batches(name, blocks, tokens, SEED + cycle),
+            epochs=recipe["epochs"],
+            learning_rate=recipe["learning_rate"],
+            schedule=warmup_cosine(warmup=0.05, floor=0.05),
+            loss=token_loss if name == "mini-gpt" else lambda losses, _: losses.mean(),
+            clip_norm=1.0,
+            checkpoint=Checkpoint(RUNS / name / f"cycle-{cycle + 1}", every_steps=100),
+        )
+        losses += history.step_losses
+        seconds += sum(history.column("seconds"))
     loss = held_out_loss(name, network, held_out, tokens)
-    losses = history.step_losses
     every = max(1, len(losses) // 200)
     record = {
         "name": name,
         "command": f"python -m benchmarks.pretrain {name}",
         "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} thread(s)",
+        "machine": f"{platform.machine()}, threads: {torch.get_num_threads()}",
         "seed": SEED,
         "corpus_hash": made.hash,
         "manifest": [asdict(origin) for origin in made.manifest],
@@ -285,9 +279,9 @@ def run(name: str, tokens, *, peek: bool, compiled: bool) -> None:
         "architecture": ARCHITECTURES[name],
         "versions": {key: metadata.version(key) for key in ("torch", "transformers", "tokenizers")},
         "parameters": sum(p.numel() for p in network.parameters()),
-        "recipe": recipe | {"batch": BATCH, "context": CONTEXT, "vocabulary": len(tokens), "masked": MASKED},
-        "tokens_seen": blocks.numel() * recipe["epochs"],
-        "cpu_seconds": round(time.process_time() - start),
+        "recipe": recipe | {"batch": BATCH, "context": CONTEXT, "vocabulary": len(tokens)},
+        "tokens_seen": blocks.numel() * recipe["epochs"] * recipe["cycles"],
+        "seconds": round(seconds),
         "held_out_loss": round(loss, 4),
         "uniform_loss": round(log(len(tokens)), 4),
         "perplexity": round(exp(loss), 2),
