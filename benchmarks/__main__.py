@@ -23,6 +23,21 @@ def training_loop() -> None:
     subprocess.run([sys.executable, "-m", "benchmarks.train_loop"], cwd=ROOT, check=True)
 
 
+def gpt_step() -> None:
+    """A GPT's training step by `fit`, beside nanoGPT's loop, the Trainer and Lightning."""
+    subprocess.run([sys.executable, "-m", "benchmarks.gpt_step"], cwd=ROOT, check=True)
+
+
+def generation() -> None:
+    """Writing text with a key-value cache, without one, and by `transformers.generate`."""
+    subprocess.run([sys.executable, "-m", "benchmarks.generation"], cwd=ROOT, check=True)
+
+
+def gpt_gpu() -> None:
+    """Tokens a second and utilisation of a 124 M GPT, where there is a GPU."""
+    subprocess.run([sys.executable, "-m", "benchmarks.gpt_gpu"], cwd=ROOT, check=True)
+
+
 def import_time() -> None:
     """Importing the library beside importing torch, each in fresh processes."""
     code = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
@@ -68,7 +83,15 @@ def _build_seconds(out: str) -> float:
     return time.perf_counter() - begun
 
 
-PARTS = {"import": import_time, "lessons": lessons, "build": build, "train": training_loop}
+PARTS = {
+    "import": import_time,
+    "lessons": lessons,
+    "build": build,
+    "train": training_loop,
+    "gpt": gpt_step,
+    "generation": generation,
+    "gpu": gpt_gpu,
+}
 
 
 def main() -> None:

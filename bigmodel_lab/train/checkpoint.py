@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from bigmodel_lab.errors import CheckpointError, InputError
+from bigmodel_lab.train.divided import fill, is_divided, named_tensors, whole
 
 FORMAT = "bigmodel_lab"  # the header's key for our JSON: a file without it is foreign
 ALWAYS = {"format": "pt"}  # what other readers of safetensors, such as transformers, look for
@@ -51,9 +52,13 @@ class Checkpoint:
 def save_model(model: nn.Module, path: str | Path) -> None:
     """Write the weights and buffers of `model` to the safetensors file `path`, atomically.
 
-    Tied weights are written once.
+    Tied weights are written once, a compiled model as if it were not. Where FSDP2 divides the model, every process must
+    call this, and the first one writes.
     """
-    write(Path(path), model_tensors(model), {})
+    first = not _is_divided(model) or torch.distributed.get_rank() == 0
+    tensors = model_tensors(model, keep=first)
+    if first:
+        write(Path(path), tensors, {})
 
 
 def load_model(model: nn.Module, path: str | Path) -> nn.Module:
@@ -106,28 +111,42 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
         ) from error
 
 
-def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return weights and buffers by name, contiguous and on the CPU, each tied tensor under its first name only."""
+def model_tensors(model: nn.Module, *, keep: bool = True) -> dict[str, Tensor]:
+    """Return weights and buffers by name, contiguous and on the CPU, each tied tensor under its first name only.
+
+    Where they are divided, every process must call this; one with `keep=False` helps, and gets an empty dictionary.
+    """
+    tensors = ((name, own(value, keep=keep)) for name, value in _unique(model).items())
+    return {name: value for name, value in tensors if keep}
+
+
+def own(value: Tensor, *, keep: bool = True) -> Tensor:
+    """Return a contiguous copy of the whole `value`, on the CPU, that shares memory with nothing (if `keep`)."""
+    value = whole(value)
+    return value.to("cpu", copy=True).contiguous() if keep else value
+
+
+def _unique(model: nn.Module) -> dict[str, Tensor]:
+    """Return weights and buffers as they are, each tied tensor under its first name only."""
     unique: dict[tuple, tuple[str, Tensor]] = {}
-    for name, value in model.state_dict().items():
+    for name, value in named_tensors(model).items():
         if not isinstance(value, Tensor):
             raise CheckpointError(
                 "a model whose state is tensors only", got=f"{name}: {type(value).__name__}", hint="register_buffer()"
             )
-        unique.setdefault((value.data_ptr() or name, value.shape, value.stride(), value.dtype), (name, value))
-    return {name: own(value) for name, value in unique.values()}
+        place = id(value) if is_divided(value) else value.data_ptr() or name
+        unique.setdefault((place, value.shape, value.stride(), value.dtype), (name, value))
+    return dict(unique.values())
 
 
-def own(value: Tensor) -> Tensor:
-    """Return a contiguous copy of `value` on the CPU that shares memory with nothing."""
-    return value.detach().to("cpu", copy=True).contiguous()
+def _is_divided(model: nn.Module) -> bool:
+    return any(is_divided(value) for value in model.parameters())
 
 
 def copy_into(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Copy `tensors`, read from `path`, into the model that they must fit; check everything before the first copy."""
-    mine = model.state_dict()
-    needed = model_tensors(model)
-    wrong = [f"{name} missing in the file" for name in needed if name not in tensors]
+    mine = named_tensors(model)
+    wrong = [f"{name} missing in the file" for name in _unique(model) if name not in tensors]
     wrong += [f"{name} not in the model" for name in tensors if name not in mine]
     wrong += [
         f"{name} {tuple(value.shape)} in the file, {tuple(mine[name].shape)} in the model"
@@ -140,9 +159,8 @@ def copy_into(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> No
             got=summary(wrong),
             hint="build the model with the configuration it was saved with, or choose another file",
         )
-    with torch.no_grad():
-        for name, value in tensors.items():
-            mine[name].copy_(value)
+    for name, value in tensors.items():
+        fill(mine[name], value)
 
 
 def summary(items: Iterable[str], limit: int = 5) -> str:

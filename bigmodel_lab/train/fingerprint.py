@@ -10,29 +10,42 @@ import torch
 from torch import Tensor, nn
 
 from bigmodel_lab.train.batches import Batches
+from bigmodel_lab.train.divided import bare, named_tensors
 from bigmodel_lab.train.schedules import Schedule
 
 
-def fingerprint(model: nn.Module, batches: Any, optimizer: torch.optim.Optimizer, **settings: Any) -> dict[str, str]:
+def fingerprint(
+    model: nn.Module, batches: Any, optimizer: torch.optim.Optimizer, *, processes: int, **settings: Any
+) -> dict[str, str]:
     """Describe the model's structure, the data's content, the optimizer and the other settings.
 
     The model's weights are no part of it: they are what changes. Functions are known by name, not by what they do.
+    `batch_size` is that of all processes together: what a step sees, which another number of processes can see too.
     """
-    shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in model.state_dict().items()]
-    kind, count = type(model).__name__, sum(p.numel() for p in model.parameters())
+    model = bare(model)
+    shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in named_tensors(model).items()]
+    kind, count = type(model).__name__.removeprefix("FSDP"), sum(p.numel() for p in model.parameters())
     groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
     marks = {
         "model": f"{kind}, {count} parameters, structure {_digest(_clean(repr(model)), repr(shapes))}",
         "optimizer": f"{type(optimizer).__name__} {_clean(repr(groups))}",
         "trained": _trained(model, optimizer),
         **{name: describe(value) for name, value in settings.items()},
+        "processes": str(processes),
     }
     if not isinstance(batches, Batches):
         return marks | {"batches": type(batches).__name__}
     for name in ("inputs", "targets"):
         value = getattr(batches, name)
         marks[name] = describe(value)
-    return marks | {n: describe(getattr(batches, n)) for n in ("batch_size", "seed", "shuffle", "drop_last", "augment")}
+    marks["batch_size"] = _batch_size(batches, processes)
+    return marks | {name: describe(getattr(batches, name)) for name in ("seed", "shuffle", "drop_last", "augment")}
+
+
+def _batch_size(batches: Batches, processes: int) -> str:
+    """Return how many examples a batch has over all processes, and the last one's where the processes decide on it."""
+    size, sizes = batches.batch_size * processes, batches.sizes(processes=processes)
+    return f"{size}, the last one {sizes[-1]}" if sizes[-1] > size else str(size)
 
 
 def schedule_values(schedule: Schedule | None, total: int | None) -> list[float] | None:
@@ -92,5 +105,5 @@ def _digest(*parts: str | memoryview) -> str:
 
 
 def _clean(text: str) -> str:
-    """Drop memory addresses, which change from process to process."""
-    return re.sub(r" at 0x[0-9a-f]+", "", text)
+    """Drop memory addresses, which change from process to process, and FSDP2's mark on the names of divided modules."""
+    return re.sub(r" at 0x[0-9a-f]+|\bFSDP(?=[A-Z]\w*\()", "", text)

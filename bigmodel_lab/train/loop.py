@@ -57,12 +57,15 @@ def fit(
     - `accumulate`: batches per optimizer step; together they count as one batch, also where the last are fewer.
     - `clip_norm`: the largest norm of the gradient of all parameters together.
     - `checkpoint`: a folder, or `Checkpoint(folder, every_steps=...)`. A run found there is resumed; with `Batches` it
-      ends with the bits, on a CPU, of a run never stopped. With other batches, saving is after each epoch only, and
-      resuming is exact if their order depends on nothing but the global random generators.
+      ends with the bits, on a CPU, of a run never stopped; in another number of processes, within rounding. With other
+      batches, saving is after each epoch only, and resuming is exact if their order depends on nothing but the global
+      random generators.
     - `progress`: show a progress bar once the run has taken a second.
 
     With `Batches`, convolutional models get images with the channel as the fastest index in memory, where they can;
     on Apple's MPS the first outputs are compared with the CPU's, and a difference warns (`runtime.parity`).
+    The model may be a compiled one, `torch.compile(model)`. In the processes of `torchrun` or `accelerate launch` each
+    holds the whole model (DDP), or a part that it keeps afterwards (FSDP2: `--use_fsdp --fsdp_version 2`).
     The model ends on the device where it trained, in the mode it had. Raises `TrainingError` when the loss is not
     finite (up to 64 steps late: looking at each step would make a GPU wait) or when shapes do not fit.
     """
@@ -77,9 +80,8 @@ def fit(
     with torch.enable_grad(), mode(model, training=True), left_as_it_came(model):
         source.place(model.to(device), device)
         made = make_optimizer(model, optimizer, learning_rate)
-        stepper = Stepper(accelerator, model, made, loss, LossCheck(loss, source.targets), clip_norm)
-        store, state = None, Progress()
-        if checkpoint is not None:
+        marks = {}
+        if checkpoint is not None:  # before FSDP2 divides the model
             marks = fingerprint(
                 model,
                 batches,
@@ -91,6 +93,9 @@ def fit(
                 processes=share[1],
                 precision=accelerator.mixed_precision,
             )
+        stepper = Stepper(accelerator, model, made, loss, LossCheck(loss, source.targets), clip_norm)
+        store, state = None, Progress()
+        if checkpoint is not None:
             checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
             store = Store(checkpoint, accelerator=accelerator, model=model, optimizer=made, fingerprint=marks)
             state = store.load(epochs)

@@ -3,6 +3,9 @@
 What it takes: (1) the order of batches is a function of (seed, epoch, process); (2) batches that are done are skipped;
 (3) the states of the global random generators are restored *after* the skipping; (4) augmentation draws from a
 generator of its own. `Batches` gives 1, 2 and 4. Accelerate's `save_state` and `load_state` alone do not.
+
+The file is the same whether one process trained, several with the whole model each (DDP), or several that divide it
+(FSDP2); each of them can go on from it. Then the sums over a batch are added in another order: equal within rounding.
 """
 
 from dataclasses import dataclass, field
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 
 from bigmodel_lab.errors import CheckpointError, TrainingError
 from bigmodel_lab.train.checkpoint import Checkpoint, copy_into, model_tensors, own, read, summary, write
+from bigmodel_lab.train.divided import like, named_tensors, part
 from bigmodel_lab.train.generators import restore_generators, save_generators
 from bigmodel_lab.train.history import History
 
@@ -49,31 +53,31 @@ class Store:
         fingerprint: dict[str, str],
     ) -> None:
         """Keep what will be saved: `model` and `optimizer` as they are without Accelerate's wrapping."""
-        if accelerator.distributed_type.value in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        if accelerator.distributed_type.value in ("DEEPSPEED", "MEGATRON_LM"):
             raise CheckpointError(
-                "whole weights on every process",
+                "weights that are whole, or divided by FSDP2",
                 got=f"weights divided by {accelerator.distributed_type.value}",
                 hint="leave checkpoint out and save with Accelerator.save_state",
             )
         self.file, self.every_steps = checkpoint.file, checkpoint.every_steps
         self.accelerator, self.model, self.optimizer = accelerator, model, optimizer
         self.fingerprint = fingerprint
-        self.never_finite = set(_not_finite(model))  # such as a mask of -inf
+        self.never_finite = set(self._not_finite())  # such as a mask of -inf
 
     def save(self, progress: Progress) -> None:
         """Write the run to its file; called by every process, at the same step."""
         from accelerate.utils import gather_object
 
-        if wrong := [name for name in _not_finite(self.model) if name not in self.never_finite]:
+        if wrong := [name for name in self._not_finite() if name not in self.never_finite]:
             raise TrainingError(
                 f"finite weights, to save them in {self.file}",
                 got=f"NaN or infinity in {summary(wrong)}; the last good file was kept",
                 hint="a lower learning rate, clip_norm=1.0; build the model anew: its weights are not finite now",
             )
-        generators = gather_object([save_generators()])
-        if self.accelerator.is_main_process:
-            tensors, numbers = _optimizer_tensors(self.optimizer)
-            tensors |= {f"model.{name}": value for name, value in model_tensors(self.model).items()}
+        generators, main = gather_object([save_generators()]), self.accelerator.is_main_process
+        tensors, numbers = _optimizer_tensors(self.optimizer, keep=main)
+        tensors |= {f"model.{name}": value for name, value in model_tensors(self.model, keep=main).items()}
+        if main:
             tensors["step_losses"] = torch.tensor(progress.history.step_losses, dtype=torch.float64)
             scaler = self.accelerator.scaler
             header = {
@@ -95,6 +99,7 @@ class Store:
         """Put the saved run, if there is one, into the model, the optimizer and the random generators.
 
         Refuses a file of another run, or of one that is already longer than `epochs`, and changes nothing then.
+        Another number of processes goes on with the same run, if a batch has as many examples in all of them together.
         """
         from accelerate.utils import gather_object
 
@@ -111,23 +116,41 @@ class Store:
         _load_optimizer(self.optimizer, _part(tensors, "optimizer."), header["optimizer"])
         if self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(header["scaler"])
-        restore_generators(header["generators"][self.accelerator.process_index])
+        states, index = header["generators"], self.accelerator.process_index
+        if index < len(states):  # a process that was not there before keeps what it has
+            restore_generators(states[index])
+        if len(states) != self.accelerator.num_processes and self.accelerator.is_main_process:
+            print(
+                f"{self.file} was written by {len(states)} process{'es' * (len(states) > 1)}, now there are "
+                f"{self.accelerator.num_processes}: the same run within rounding, apart from what is drawn at random"
+            )
         history = History(header["rows"], tensors["step_losses"].tolist())
         return Progress(header["epochs"], header["steps"], header["seconds"], header["sizes"], history)
 
+    def _not_finite(self) -> list[str]:
+        """Return the names of weights that are not finite, here or in the part of another process."""
+        from accelerate.utils import gather_object
 
-def _not_finite(model: nn.Module) -> list[str]:
-    tensors = [(name, v) for name, v in model.state_dict().items() if isinstance(v, Tensor) and v.is_floating_point()]
-    return [name for name, value in tensors if not torch.isfinite(value).all()]
+        tensors = named_tensors(self.model).items()
+        floats = [(name, part(v)) for name, v in tensors if isinstance(v, Tensor) and v.is_floating_point()]
+        here = [name for name, value in floats if not torch.isfinite(value).all()]
+        return list(dict.fromkeys(gather_object(here)))
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the optimizer's state by name, "optimizer.<parameter>.<entry>": tensors, and apart from them numbers."""
+def _optimizer_tensors(
+    optimizer: torch.optim.Optimizer, *, keep: bool = True
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the optimizer's state by name, "optimizer.<parameter>.<entry>": tensors, and apart from them numbers.
+
+    As with `model_tensors`, a process with `keep=False` only helps to make divided tensors whole.
+    """
     tensors, numbers = {}, {}
     for index, state in optimizer.state_dict()["state"].items():
         for name, value in state.items():
             if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{name}"] = own(value)
+                value = own(value, keep=keep)
+                if keep:
+                    tensors[f"optimizer.{index}.{name}"] = value
             elif value is None or isinstance(value, (bool, int, float, str)):
                 numbers[f"{index}.{name}"] = value
             else:
@@ -148,8 +171,10 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     for parameter, entries in optimizer.state.items():
         for name, value in entries.items():  # fused optimizers want the memory layout of the parameter
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
-                entries[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                value = entries[name] = like(value, parameter.detach())
+                if value.stride() != parameter.stride():
+                    entries[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -164,7 +189,7 @@ def _check(header: Any, fingerprint: dict[str, str], epochs: int, path: Path) ->
             hint="choose another folder, or move the file away; nothing was overwritten",
         )
     there = header["fingerprint"]
-    keys = [key for key in {**there, **fingerprint} if there.get(key) != fingerprint.get(key)]
+    keys = [key for key in {**there, **fingerprint} if there.get(key) != fingerprint.get(key) and key != "processes"]
     differing = [f"{key}: {there.get(key, 'none')} in the file, {fingerprint.get(key, 'none')} now" for key in keys]
     done, unfinished = header["epochs"], header["steps"] > 0
     if done + unfinished > epochs:

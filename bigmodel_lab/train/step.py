@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bigmodel_lab.train.checks import LossCheck, check_loss_value
+from bigmodel_lab.train.setup import prepare
 from bigmodel_lab.train.source import Window
 
 
@@ -22,10 +23,11 @@ class Stepper:
     def __init__(self, accelerator, model: nn.Module, optimizer, loss: Callable, check: LossCheck, clip_norm) -> None:
         """Let Accelerate prepare `model` and `optimizer`."""
         self.accelerator, self.loss, self.check, self.clip_norm = accelerator, loss, check, clip_norm
-        self.model, prepared = accelerator.prepare(model, optimizer)
+        self.model, prepared = prepare(accelerator, model, optimizer)
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         # Accelerate's wrappers cost a third of a small model's step; where they would do nothing, they are left out.
-        plain = accelerator.scaler is None and accelerator.distributed_type.value in ("NO", "MULTI_CPU", "MULTI_GPU")
+        kinds = ("NO", "MULTI_CPU", "MULTI_GPU", "FSDP")
+        plain = accelerator.scaler is None and accelerator.distributed_type.value in kinds
         self.backward = Tensor.backward if plain else accelerator.backward
         self.update = optimizer.step if plain else prepared.step
         self.checked = False

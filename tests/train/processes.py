@@ -14,6 +14,7 @@ from torch import nn
 from bigmodel_lab import runtime
 from bigmodel_lab.errors import LabError
 from bigmodel_lab.train import Batches, evaluate, fit
+from bigmodel_lab.train.divided import whole
 
 
 def main(folder: Path, epochs: int) -> None:
@@ -36,12 +37,14 @@ def main(folder: Path, epochs: int) -> None:
         progress=False,
     )
     result = {
-        "weights": torch.cat([p.detach().flatten() for p in model.parameters()]).tolist(),
+        "weights": torch.cat([whole(p).flatten() for p in model.parameters()]).tolist(),
         "losses": history.step_losses,
         "validation": [history.last("validation_loss"), history.last("validation_accuracy")],
         "accuracy": evaluate(model, held_out)["accuracy"],
         "refused": "",
     }
+    again = fit(model, Batches(x, y, batch_size=32 // world, shuffle=False), epochs=1, progress=False)
+    result["again"] = again.step_losses
     try:
         fit(model, [(x, y)], epochs=1, progress=False)
     except LabError as error:
