@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import sysconfig
-import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
@@ -22,6 +22,7 @@ from hashlib import blake2b
 from importlib import metadata, util
 from inspect import cleandoc
 from pathlib import Path
+from uuid import uuid4
 
 from bigmodel_lab.errors import DataError, InputError
 
@@ -121,18 +122,23 @@ def corpus(
     kept is harvested again when a version has changed or the file is damaged; each of these is printed. Raises
     `InputError` for a package that the corpus does not know, `DataError` where no document is found at all.
     """
-    if unknown := [name for name in packages if name not in PACKAGES]:
-        raise InputError(f"packages among {', '.join(PACKAGES)}", got=", ".join(map(repr, unknown)))
-    found = {name: source for name in packages if (source := _source(name))}
+    names = [packages] if isinstance(packages, str) else packages
+    unknown = [name for name in names if isinstance(packages, str) or name not in PACKAGES]
+    if unknown:
+        hint = f"packages=[{unknown[0]!r}]" if unknown[0] in PACKAGES else 'packages=["numpy", "scipy"]'
+        raise InputError(f"packages among {', '.join(PACKAGES)}", got=", ".join(map(repr, unknown)), hint=hint)
+    found = {name: source for name in PACKAGES if name in packages and (source := _source(name))}
     if missing := [name for name in packages if name not in found]:
         print(f"corpus: {', '.join(missing)} not installed here, left out")
     versions = {name: _version(name) for name in found}
     key = blake2b(repr((RECIPE, sorted(versions.items()))).encode(), digest_size=6).hexdigest()
     folder = Path.home() / ".cache" / "bigmodel_lab" if cache is None else Path(cache)
     file = folder / f"corpus-{key}.jsonl"
-    if file.exists() and not rebuild:
+    if not rebuild:
         try:
             return _read(file)
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # not kept yet
         except (ValueError, TypeError, KeyError, OSError) as error:
             print(f"corpus: {file.name} is damaged ({type(error).__name__}: {error}); harvesting again")
     print(f"corpus: reading the docstrings of {', '.join(found) or 'nothing'} (once, about 15 seconds)")
@@ -175,7 +181,10 @@ def _source(name: str) -> Path | None:
 
 
 def _version(name: str) -> str:
-    return metadata.version(PACKAGES[name]) if PACKAGES[name] else sys.version.split()[0]
+    try:
+        return metadata.version(PACKAGES[name]) if PACKAGES[name] else sys.version.split()[0]
+    except metadata.PackageNotFoundError:  # a folder copied without its record
+        return "unknown"
 
 
 def _harvest(name: str, source: Path) -> Iterator[Document]:
@@ -186,15 +195,25 @@ def _harvest(name: str, source: Path) -> Iterator[Document]:
         return
     for file in sorted(source.rglob("*.py")):
         inside = file.relative_to(source)
-        text = "" if SKIPPED.search(inside.as_posix()) else file.read_text(encoding="utf-8", errors="replace")
+        text = "" if SKIPPED.search(inside.as_posix()) else _text(file)
         if '"""' not in text and "'''" not in text:
             continue
         try:
-            tree = ast.parse(text)
+            with warnings.catch_warnings():  # of doubtful escapes; as errors they would cost the file
+                warnings.simplefilter("ignore")
+                tree = ast.parse(text)
         except (SyntaxError, ValueError):  # written for another version of Python
             continue
         module = ".".join([name, *inside.with_suffix("").parts]).removesuffix(".__init__")
         yield from _docstrings(tree, name, module)
+
+
+def _text(file: Path) -> str:
+    """Return what stands in `file`, nothing where it cannot be read: a folder, a link to nowhere, no permission."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _docstrings(tree: ast.Module, package: str, module: str) -> Iterator[Document]:
@@ -255,9 +274,13 @@ def _write(made: Corpus, file: Path) -> None:
     lines = [header, *(list(astuple(document)) for document in made.documents)]
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".part", delete=False, encoding="utf-8") as part:
-            part.writelines(json.dumps(line) + "\n" for line in lines)
-        os.replace(part.name, file)
+        part = file.with_name(f"{file.stem}-{uuid4().hex}.part")  # of this process alone, open to others as any file
+        try:
+            with part.open("w", encoding="utf-8") as out:
+                out.writelines(json.dumps(line) + "\n" for line in lines)
+            os.replace(part, file)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         print(f"corpus: not kept for the next time ({error})")
 

@@ -21,12 +21,21 @@ class TextSet:
 
     def __post_init__(self) -> None:
         """Refuse parts of different lengths and labels that name no class."""
-        parts = {"texts": self.texts, "labels": self.labels, "pairs": self.pairs, "truth": self.truth}
+        labels = self.labels
+        if not isinstance(labels, Tensor) or labels.ndim != 1 or (self.classes and labels.is_floating_point()):
+            raise InputError(
+                "labels int64 of shape (N,), or float32 where there are no classes",
+                got=f"{labels.dtype} of shape {tuple(labels.shape)}"
+                if isinstance(labels, Tensor)
+                else repr(labels)[:80],
+                hint="torch.tensor(labels)",
+            )
+        parts = {"texts": self.texts, "labels": labels, "pairs": self.pairs, "truth": self.truth}
         lengths = {name: len(part) for name, part in parts.items() if part is not None}
         if len(set(lengths.values())) > 1:
             raise InputError("one label (and pair, and truth) per text", got=repr(lengths))
-        if self.classes and len(self.labels):
-            low, high = int(self.labels.min()), int(self.labels.max())
+        if self.classes and len(labels):
+            low, high = int(labels.min()), int(labels.max())
             if low < 0 or high >= len(self.classes):
                 raise InputError(
                     f"labels from 0 to {len(self.classes) - 1}, one per class",
@@ -40,8 +49,12 @@ class TextSet:
 
     def __getitem__(self, which: slice | Sequence[int] | Tensor) -> "TextSet":
         """Return the texts at `which` (a slice, or indices) as a TextSet."""
-        places = torch.arange(len(self))
-        index = (places[which] if isinstance(which, slice) else places[torch.as_tensor(which)]).reshape(-1).tolist()
+        if isinstance(which, slice):
+            index = list(range(len(self))[which])
+        else:
+            which = torch.as_tensor(which)
+            which = which if which.numel() else which.long()  # torch makes floats of an empty list
+            index = torch.arange(len(self))[which].reshape(-1).tolist()
 
         def pick(part: tuple | None) -> tuple | None:
             return None if part is None else tuple(part[i] for i in index)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
+from bigmodel_lab.data.integers import integer
 from bigmodel_lab.data.text.corpus import Corpus
 from bigmodel_lab.data.text.sets import TextSet
 from bigmodel_lab.errors import InputError
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 LIBRARIES = ("numpy", "scipy", "sklearn", "torch", "matplotlib", "pandas", "transformers", "python")
-# words that would give a library away: its names inside any word, its usual abbreviations as whole words
+# words that would give a library away: its names inside any word, its usual abbreviations as whole words; it looks at
+# each word from its beginning only, or a long line without spaces would take forever
 GIVEAWAY = re.compile(
-    r"(?i)[\w-]*(?:numpy|scipy|sklearn|scikit|torch|matplotlib|pyplot|pandas|transformers|hugging ?face|python)[\w-]*"
+    r"(?i)(?<![\w-])[\w-]*(?:numpy|scipy|sklearn|scikit|torch|matplotlib|pyplot|pandas|transformers|hugging ?face"
+    r"|python)[\w-]*"
     r"|\b(?:np|sp|mpl|plt|pd|hf|cpython)\b"
 )
 IGNORED = -100  # the target that the loss leaves out
@@ -47,7 +50,7 @@ def which_library(
 
 
 def _labelled(part: Corpus, names: Sequence[str], per_class: int | None, generator: Generator) -> TextSet:
-    texts = {name: [plain(d.text) for d in part.documents if d.package == name] for name in names}
+    texts = {name: [d.text for d in part.documents if d.package == name] for name in names}
     count = min([len(found) for found in texts.values()] + ([per_class] if per_class is not None else []))
     if count < 1:
         short = ", ".join(name for name, found in texts.items() if not found) or f"per_class={per_class}"
@@ -55,7 +58,7 @@ def _labelled(part: Corpus, names: Sequence[str], per_class: int | None, generat
     rows = []
     for label, found in enumerate(texts.values()):
         order = torch.randperm(len(found), generator=generator)[:count].tolist()
-        rows += [(found[at], label) for at in order]
+        rows += [(plain(found[at]), label) for at in order]
     rows = [rows[at] for at in torch.randperm(len(rows), generator=generator).tolist()]
     return TextSet(tuple(text for text, _ in rows), torch.tensor([label for _, label in rows]), tuple(names))
 
@@ -67,6 +70,7 @@ def blocks(texts: Sequence[str], tokenizer: "PreTrainedTokenizerFast", length: i
     """
     if isinstance(texts, str) or len(texts) == 0:
         raise InputError("at least one text", got=repr(texts)[:80], hint="corpus().split()[0].texts")
+    length = integer("length", length, 1)
     rows = tokenizer(list(texts), return_attention_mask=False, return_token_type_ids=False, verbose=False)
     stream = torch.tensor([token for row in rows["input_ids"] for token in row])
     count = len(stream) // length
@@ -90,6 +94,8 @@ def masking(
     """
     if not 0 < share < 1:
         raise InputError("a share between 0 and 1", got=repr(share), hint="share=0.15, as in BERT")
+    if tokenizer.mask_token_id is None:
+        raise InputError("a tokeniser with a token that hides others, such as [MASK]", got="one without")
     special = torch.tensor(sorted(tokenizer.all_special_ids))
     mask, size = tokenizer.mask_token_id, len(tokenizer)
     first = int(special.max()) + 1 if special.tolist() == list(range(len(special))) else 0

@@ -6,6 +6,7 @@ bytes: Radford et al. (2019). Every text becomes [CLS] … [SEP]; [PAD] fills up
 Dimension letters: N texts, T tokens.
 """
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ from bigmodel_lab.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+LARGEST = 1_000_000  # tokens of a vocabulary
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4
+SURROGATE = re.compile("[\ud800-\udfff]")
 ROLES = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
 
 
@@ -33,6 +36,8 @@ def bpe(texts: Sequence[str], size: int = 4096) -> "PreTrainedTokenizerFast":
     smallest = 256 + len(SPECIAL)
     if size < smallest:
         raise InputError(f"a size of at least {smallest}, the bytes and the special tokens", got=repr(size))
+    if size > LARGEST:  # the trainer takes memory for all of it at once
+        raise InputError(f"a size of at most {LARGEST}", got=repr(size), hint="size=4096")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -80,7 +85,7 @@ def encode(
     Raises `InputError` for a text without a token, for one longer than `length` unless `truncate` allows to cut it, and
     for one with characters that the tokeniser does not know unless `unknown` allows them to become [UNK].
     """
-    _check_texts(texts)
+    _check_texts(texts, pairs=True)
     special = tokenizer.num_special_tokens_to_add(pair=isinstance(texts[0], tuple))
     if length <= special:
         raise InputError(f"a length above {special}, the special tokens of each text", got=repr(length))
@@ -118,9 +123,25 @@ def _finished(tokenizer) -> "PreTrainedTokenizerFast":
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **ROLES)
 
 
-def _check_texts(texts: Sequence) -> None:
-    if isinstance(texts, str) or len(texts) == 0:
+def _check_texts(texts: Sequence, *, pairs: bool = False) -> None:
+    """Refuse what is no sequence of texts or, where they may be there, of pairs of texts."""
+    if isinstance(texts, str | bytes) or not hasattr(texts, "__len__") or len(texts) == 0:
         raise InputError("a sequence of texts, at least one", got=_short(texts), hint="[text] for a single one")
+    kinds = set()
+    for at, text in enumerate(texts):
+        paired = pairs and isinstance(text, tuple | list) and len(text) == 2
+        kinds.add(paired)
+        if len(kinds) > 1 or not all(_is_text(part) for part in (text if paired else (text,))):
+            raise InputError(
+                f"texts{' or pairs of texts, all of one kind' * pairs}",
+                got=f"text {at}: {_short(text)}",
+                hint="str(text), or leave it out; of a TextSet its .texts",
+            )
+
+
+def _is_text(text: object) -> bool:
+    """Say whether `text` is a string that UTF-8 can write: half a surrogate pair cannot."""
+    return isinstance(text, str) and (text.isascii() or not SURROGATE.search(text))
 
 
 def _short(text: object) -> str:
