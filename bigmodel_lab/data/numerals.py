@@ -7,6 +7,7 @@ Both cover 0 to 99 999 999. English is British: "and" before the tens and units 
 
 import random
 
+from bigmodel_lab.data.integers import integer, seeded
 from bigmodel_lab.errors import InputError
 
 __all__ = ["LARGEST", "chinese_numeral", "number_words", "numerals"]
@@ -24,7 +25,7 @@ Pairs = tuple[tuple[str, str], ...]  # (English words, Chinese numeral) of each 
 
 def number_words(n: int) -> str:
     """Return `n`, 0 to 99 999 999, in English words: 1005 is "one thousand and five"."""
-    _check(n)
+    n = _check(n)
     if n < 20:
         return UNITS[n]
     if n < 100:
@@ -47,7 +48,7 @@ def chinese_numeral(n: int, *, liang: bool = True) -> str:
       2 000 000 两百万. Elsewhere it is 二: 2 二, 20 二十, 2222 两千二百二十二, 32 000 三万二千.
       `liang=False` writes 二 everywhere.
     """
-    _check(n)
+    n = _check(n)
     high, low = divmod(n, 10_000)
     text = _section(high) + "万" if high else ""
     if high and 0 < low < 1000:
@@ -80,23 +81,21 @@ def numerals(
 
     No number, so no pair, is in both; test holds `test_fraction` of them, rounded. Numerals are written with 两.
     """
-    for bound in (low, high):
-        _check(bound)
+    n, low, high = integer("n", n), _check(low), _check(high)
     if low > high or not 2 <= n <= high - low + 1:
         raise InputError(
             "low <= high, and from 2 to all of the numbers between them",
             got=f"n={n}, low={low}, high={high}",
             hint="numerals(1000, 0, 999_999)",
         )
-    held_out = round(n * test_fraction)
+    held_out = round(n * test_fraction) if 0 < test_fraction < 1 else 0
     if not 1 <= held_out <= n - 1:
         got = f"{held_out} of {n} for test_fraction={test_fraction}"
         raise InputError("a test_fraction that leaves at least one pair to each side", got=got)
-    drawn = random.Random(seed).sample(range(low, high + 1), n)
+    drawn = random.Random(seeded(seed)).sample(range(low, high + 1), n)
     pairs = tuple((number_words(number), chinese_numeral(number)) for number in drawn)
     return pairs[held_out:], pairs[:held_out]
 
 
-def _check(n: int) -> None:
-    if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= LARGEST:
-        raise InputError(f"an integer from 0 to {LARGEST}", got=repr(n))
+def _check(n: int) -> int:
+    return integer("n", n, 0, LARGEST)

@@ -10,6 +10,7 @@ import random
 
 import torch
 
+from bigmodel_lab.data.integers import integer, seeded
 from bigmodel_lab.data.text.sets import TextSet
 from bigmodel_lab.errors import InputError
 
@@ -64,11 +65,12 @@ def sentiment(train: int, test: int, *, seed: int = 0, negated: float = 0.3) -> 
     True for the words that decide, the adjective and its negation, and False for all others; it counts words as
     `text.split()` does. No text is there twice; each set is balanced, to one text where its size is odd.
     """
+    train, test = integer("train", train), integer("test", test)
     if min(train, test) < 2 or train + test > MOST:
         raise InputError(f"at least 2 texts in each set and {MOST} together", got=f"train={train}, test={test}")
     if not 0 <= negated <= 1:
         raise InputError("a share `negated` in [0, 1]", got=repr(negated), hint="negated=0.3")
-    draw, seen = random.Random(seed), set()
+    draw, seen = random.Random(seeded(seed)), set()
     return _texts(draw, train, negated, seen), _texts(draw, test, negated, seen)
 
 

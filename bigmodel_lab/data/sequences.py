@@ -11,9 +11,9 @@ Dimension letters: N sequences, T time.
 import torch
 from torch import Tensor
 
+from bigmodel_lab.data.integers import integer, seeded
 from bigmodel_lab.data.numerals import chinese_numeral, number_words, numerals
 from bigmodel_lab.data.sentiment import sentiment
-from bigmodel_lab.errors import InputError
 
 __all__ = ["adding", "chinese_numeral", "copying", "number_words", "numerals", "parity", "recall", "sentiment"]
 
@@ -25,7 +25,7 @@ def adding(n: int, length: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
     the target is the sum of their numbers. Who always answers 1 has a mean squared error of 1/6.
     """
     _check(length=(length, 2), n=(n, 1))
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seeded(seed))
     numbers, marks = torch.rand(n, length, generator=generator), torch.zeros(n, length)
     half = length // 2
     for start, end in ((0, half), (half, length)):
@@ -42,7 +42,7 @@ def copying(n: int, gap: int, *, symbols: int = 8, length: int = 5, seed: int = 
     The vocabulary is `symbols + 3`.
     """
     _check(length=(length, 1), gap=(gap, 0), symbols=(symbols, 2), n=(n, 1))
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seeded(seed))
     kept = torch.randint(3, symbols + 3, (n, length), generator=generator)
     ids = torch.ones(n, 2 * length + gap, dtype=torch.int64)
     targets = torch.full_like(ids, -100)
@@ -56,7 +56,7 @@ def parity(n: int, length: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
     No part of the sequence says anything about the answer: each bit turns it round.
     """
     _check(length=(length, 1), n=(n, 1))
-    bits = torch.randint(0, 2, (n, length), generator=torch.Generator().manual_seed(seed))
+    bits = torch.randint(0, 2, (n, length), generator=torch.Generator().manual_seed(seeded(seed)))
     return bits + 1, bits.sum(1) % 2
 
 
@@ -68,7 +68,7 @@ def recall(n: int, distance: int, *, symbols: int = 8, lead: int = 0, seed: int 
     k + 1 + symbols where it is marked. The vocabulary is `2 * symbols + 1`; guessing is right once in `symbols`.
     """
     _check(distance=(distance, 0), lead=(lead, 0), symbols=(symbols, 2), n=(n, 1))
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seeded(seed))
     ids = torch.randint(1, symbols + 1, (n, lead + 1 + distance), generator=generator)
     targets = ids[:, lead] - 1
     ids[:, lead] += symbols
@@ -78,5 +78,4 @@ def recall(n: int, distance: int, *, symbols: int = 8, lead: int = 0, seed: int 
 def _check(**bounds: tuple[int, int]) -> None:
     """Refuse an argument below its least value; `bounds` holds (argument, least value) by name."""
     for name, (value, least) in bounds.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise InputError(f"{name}, an integer of at least {least}", got=repr(value), hint=f"{name}={least}")
+        integer(name, value, least)

@@ -103,6 +103,8 @@ class MultiHeadAttention(nn.Module):
         if self.cross != (memory is not None):
             kind, wrong = ("cross", "no") if self.cross else ("self", "a")
             raise InputError(f"the inputs of {kind}-attention", got=f"{wrong} memory", hint="attention(x, memory)")
+        if self.cross and cache is not None:
+            raise InputError("a cache in self-attention only", got="cross-attention", hint="leave the cache out")
         if self.cross:
             q, (k, v) = self.query(x), self.key_value(memory).chunk(2, -1)  # (B, T, C), (B, S, 2C) -> 2 × (B, S, C)
         else:
@@ -130,6 +132,9 @@ def _look(q, k, v, mask, causal, dropout, keep_weights):
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True), None
     if mask is not None:
         _check_mask(mask)
+        batch = q.shape[0]
+        if mask.ndim != 2 or mask.shape[1] != keys or not (mask.shape[0] == batch or mask.shape[0] == 1):
+            raise InputError(f"a mask of shape {(batch, keys)}, one place per key", got=f"{tuple(mask.shape)}")
         mask = mask[:, None, None, :]  # (B, S) -> (B, 1, 1, S)
     if causal:
         past = causal_mask(keys, device=q.device)[-queries:]  # (T, S): the queries are the last T of the keys
@@ -164,5 +169,8 @@ def attention_maps(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
 
 
 def _check_mask(mask: Tensor) -> None:
-    if mask.dtype != torch.bool:
-        raise InputError("a boolean mask, True where one may look", got=f"{mask.dtype}", hint="mask.bool()")
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        got = f"{mask.dtype}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise InputError(
+            "a boolean mask, True where one may look", got=got, hint="mask.bool(); torch.as_tensor(mask) for an array"
+        )

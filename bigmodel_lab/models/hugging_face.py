@@ -63,11 +63,12 @@ class Logits(nn.Module):
 
     def _check(self, ids: Tensor) -> None:
         """Refuse what is not a batch of texts. Values are looked at on a CPU only: a GPU would have to wait."""
-        if ids.ndim != 2 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        if not isinstance(ids, Tensor) or ids.ndim != 2 or ids.dtype not in (torch.int64, torch.int32):
             raise InputError(
-                "token ids, integers of shape (B, T)",
-                got=f"{ids.dtype} of shape {tuple(ids.shape)}",
-                hint="ids.unsqueeze(0) for one text; from_embeddings(embeddings, ids) for embeddings",
+                "token ids, integers (int64 or int32) of shape (B, T)",
+                got=f"{ids.dtype} of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__,
+                hint="ids.unsqueeze(0) for one text; ids.long() for other integers; "
+                "from_embeddings(embeddings, ids) for embeddings",
             )
         if not ids.numel():
             raise InputError("at least one text of at least one token", got=f"ids of shape {tuple(ids.shape)}")

@@ -78,7 +78,11 @@ def unroll(layer: nn.RNN | nn.LSTM | nn.GRU, x: Tensor, state: State | None = No
     `state` is the state before the first step, zeros if None. It is the loop that PyTorch's fused layers hide:
     slower, but every state can be looked at.
     """
-    step = {"RNN_TANH": rnn_step, "LSTM": lstm_step, "GRU": gru_step}[layer.mode]
+    step = {"RNN_TANH": rnn_step, "LSTM": lstm_step, "GRU": gru_step}.get(getattr(layer, "mode", None))
+    if step is None or not layer.bias or layer.proj_size:
+        raise InputError("an nn.RNN with tanh, nn.LSTM or nn.GRU, with biases and no projection", got=repr(layer))
+    if x.ndim != 3 or x.shape[1] == 0:
+        raise InputError("x of shape (B, T, D), T at least 1", got=f"shape {tuple(x.shape)}")
     if state is None:
         state = zeros = x.new_zeros(len(x), layer.hidden_size)
         state = (zeros, zeros) if layer.mode == "LSTM" else state
@@ -116,6 +120,8 @@ class RNNConfig:
         sizes = (self.vocabulary, self.inputs, self.outputs, self.width, self.embedding, self.depth)
         if min(size for size in sizes if size is not None) < 1 or not 0 <= self.dropout < 1:
             raise InputError("sizes >= 1 and a dropout in [0, 1)", got=repr(self))
+        if None not in (self.vocabulary, self.padding) and not 0 <= self.padding < self.vocabulary:
+            raise InputError(f"a padding id from 0 to {self.vocabulary - 1}, or None", got=repr(self.padding))
         if self.pooling not in ("last", "mean"):
             raise InputError('pooling="last" or pooling="mean"', got=repr(self.pooling))
         if self.forget_bias is not None and self.kind != "lstm":
@@ -183,8 +189,8 @@ class SequenceClassifier(nn.Module):
 
     def states(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Map steps (B, T, E or D), of which the first `lengths` (B,) are real, to the top layer's states (B, T, H)."""
-        if not self.config.bidirectional:
-            return self.recurrent(x)[0]  # what comes after the last real step cannot change it
+        if not self.config.bidirectional or x.is_meta or len(x) == 0:
+            return self.recurrent(x)[0]  # in one direction, what comes after the last real step cannot change it
         packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
@@ -256,12 +262,16 @@ def generate(
 
 def _check(x: Tensor, config: RNNConfig) -> None:
     """Refuse inputs of the wrong shape or kind; ids out of range as well, where looking costs no waiting."""
-    got = f"{x.dtype} of shape {tuple(x.shape)}"
+    tensor = isinstance(x, Tensor)
+    got = f"{x.dtype} of shape {tuple(x.shape)}" if tensor else type(x).__name__
     if config.vocabulary is None:
-        if x.ndim != 3 or x.shape[2] != config.inputs or x.shape[1] == 0 or not x.is_floating_point():
+        if not tensor or x.ndim != 3 or x.shape[2] != config.inputs or x.shape[1] == 0 or not x.is_floating_point():
             raise InputError(f"numbers of shape (B, T, {config.inputs}), T at least 1", got=got)
-    elif x.ndim != 2 or x.shape[1] == 0 or x.is_floating_point() or x.dtype == torch.bool:
-        raise InputError("token ids of shape (B, T), T at least 1", got=got, hint="ids.unsqueeze(0) for one text")
+    elif not tensor or x.ndim != 2 or x.shape[1] == 0 or x.dtype not in (torch.int64, torch.int32):
+        hint = "ids.unsqueeze(0) for one text; ids.long() for other integers; torch.tensor(ids) for a list"
+        raise InputError("token ids of shape (B, T), T at least 1", got=got, hint=hint)
+    elif torch.compiler.is_compiling():
+        return
     elif x.device.type == "cpu" and x.numel() and not 0 <= int(x.min()) <= int(x.max()) < config.vocabulary:
         raise InputError(
             f"ids in [0, {config.vocabulary})",

@@ -1,5 +1,6 @@
 """Losses that PyTorch has no function for."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,5 +20,8 @@ def token_loss(outputs: Tensor, targets: Tensor) -> Tensor:
             got=f"outputs {tuple(outputs.shape)}, targets {tuple(targets.shape)}",
             hint="F.cross_entropy takes (B, V) and (B,)",
         )
+    if targets.dtype != torch.int64:
+        raise InputError("targets int64, a token or -100 each", got=f"{targets.dtype}", hint="targets.long()")
+    outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))  # a sum in half precision overflows
     total = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="sum")
     return total / (targets != -100).sum().clamp_min(1)

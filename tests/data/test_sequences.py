@@ -3,6 +3,7 @@
 import re
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -330,3 +331,28 @@ def test_global_generators_are_left_alone():
 def test_sizes_that_make_no_task_are_refused(task, arguments, words):
     with pytest.raises(InputError, match=words):
         task(**arguments)
+
+
+def test_integers_may_be_numpys():
+    one, three = np.int64(1), np.int32(30)
+    for task in (adding, copying, parity, recall):
+        same = zip(task(three, three, seed=one), task(30, 30, seed=1), strict=True)
+        assert all(torch.equal(a, b) for a, b in same)
+    assert number_words(np.int64(305)) == "three hundred and five"
+    assert chinese_numeral(np.uint8(15)) == "十五"
+    assert numerals(three, np.int64(0), np.int64(99), seed=one) == numerals(30, 0, 99, seed=1)
+    assert sentiment(three, three, seed=one)[1].texts == sentiment(30, 30, seed=1)[1].texts
+
+
+@pytest.mark.parametrize("seed", [None, 1.5, "a", 2**64])
+def test_a_seed_that_is_no_integer_is_refused(seed):
+    for task in (adding, copying, parity, recall, numerals, sentiment):
+        with pytest.raises(InputError, match=f"(?s)seed.*{seed}"):
+            task(30, 30, seed=seed)
+
+
+@pytest.mark.parametrize("wrong", [10.0, "10", None])
+def test_a_number_of_texts_that_is_no_integer_is_refused(wrong):
+    for task in (numerals, sentiment):
+        with pytest.raises(InputError, match=f"integer.*\n.*{wrong}"):
+            task(wrong, 20)

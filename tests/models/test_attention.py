@@ -2,7 +2,9 @@
 
 from copy import deepcopy
 from itertools import pairwise
+from random import Random
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -186,3 +188,50 @@ class TestMaps:
     def test_a_model_without_attention_is_named(self):
         with pytest.raises(InputError, match=r"(?s)MultiHeadAttention.*Linear"):
             attention_maps(nn.Linear(2, 2), torch.zeros(1, 2))
+
+
+class TestMasks:
+    x = torch.randn(2, 5, 12)
+
+    @pytest.mark.parametrize("mask", [np.ones((2, 5), dtype=bool), [[True] * 5] * 2], ids=type)
+    def test_what_is_no_tensor_is_named(self, mask):
+        with pytest.raises(InputError, match=rf"(?s)boolean mask.*{type(mask).__name__}"):
+            MultiHeadAttention(12, 3)(self.x, mask=mask)
+        with pytest.raises(InputError, match=rf"(?s)boolean mask.*{type(mask).__name__}"):
+            attention(self.x, self.x, self.x, mask)
+
+    @pytest.mark.parametrize("shape", [(2, 4), (3, 5), (5,), (2, 1, 5), (5, 5)])
+    @pytest.mark.parametrize("causal", [False, True])
+    def test_another_shape_is_named(self, shape, causal):
+        mask = torch.ones(shape, dtype=torch.bool)
+        with pytest.raises(InputError, match=r"(?s)shape \(2, 5\).*got: +\("):
+            MultiHeadAttention(12, 3, causal=causal)(self.x, mask=mask)
+
+    def test_one_row_serves_all(self):
+        layer, mask = MultiHeadAttention(12, 3), torch.tensor([[True, True, False, True, False]])
+        torch.testing.assert_close(layer(self.x, mask=mask), layer(self.x, mask=mask.expand(2, -1)))
+
+
+def test_a_cache_belongs_to_self_attention():
+    layer, x = MultiHeadAttention(12, 3, cross=True), torch.randn(2, 5, 12)
+    with pytest.raises(InputError, match="cache"):
+        layer(x, x, cache=KVCache(9))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_on_sizes_drawn_at_random_it_is_pytorchs(seed):
+    draw = Random(seed)
+    batch, queries, keys, heads = (draw.randint(1, 5) for _ in range(4))
+    width = heads * draw.randint(1, 4)
+    cross = draw.random() < 0.5
+    causal = not cross and draw.random() < 0.5
+    torch.manual_seed(seed)
+    x = torch.randn(batch, queries, width, dtype=torch.float64)
+    memory = torch.randn(batch, keys, width, dtype=torch.float64) if cross else x
+    mask = torch.rand(batch, memory.shape[1]) < 0.7
+    mask[:, 0] = True
+    ours = MultiHeadAttention(width, heads, causal=causal, cross=cross).double()
+    ours.keep_weights = draw.random() < 0.5
+    past = ~causal_mask(queries) if causal else None
+    theirs = theirs_like(ours, heads)(x, memory, memory, key_padding_mask=~mask, attn_mask=past)[0]
+    torch.testing.assert_close(ours(x, memory if cross else None, mask=mask), theirs, **EXACT)

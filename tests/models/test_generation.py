@@ -1,9 +1,11 @@
 """Generation: the same tokens with a cache and without, the distributions that it draws from, and what it refuses."""
 
+import numpy as np
 import pytest
 import torch
 
 from bigmodel_lab.errors import InputError
+from bigmodel_lab.models.sampling import draw
 from bigmodel_lab.models.transformer import (
     Decoder,
     EncoderDecoder,
@@ -199,3 +201,57 @@ class TestTranslate:
 def test_what_cannot_be_generated_is_named(wrong, message):
     with pytest.raises(InputError, match=message):
         generate(Decoder(CONFIG), **({"prompt": prompt, "new_tokens": 2} | wrong))
+
+
+class TestDraw:
+    logits = torch.tensor([[1.0, 3.0, 2.0], [5.0, -1.0, 4.0]])
+
+    @pytest.mark.parametrize("temperature", [1e-6, 1e-30, 1e-45, 1e-300])
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+    def test_at_a_tiny_temperature_takes_the_likeliest(self, temperature, dtype):
+        assert draw(1000 * self.logits.to(dtype), temperature=temperature).tolist() == [1, 0]
+
+    @pytest.mark.parametrize("top_p", [1e-6, 1e-46, 1e-300])
+    def test_from_a_tiny_share_takes_the_likeliest(self, top_p):
+        assert draw(self.logits, temperature=100.0, top_p=top_p).tolist() == [1, 0]
+
+    def test_at_a_huge_temperature_all_are_alike(self):
+        shares = draw(self.logits[:1].expand(3000, -1), temperature=1e30, generator=seeded()).bincount() / 3000
+        assert (shares - 1 / 3).abs().max() < 0.05
+
+    @pytest.mark.parametrize("temperature", [0.0, 1.0])
+    @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+    def test_logits_of_a_model_that_diverged_are_named(self, temperature, bad):
+        with pytest.raises(InputError, match=r"(?s)finite logits.*learning rate"):
+            draw(self.logits * bad, temperature=temperature)
+
+    def test_a_token_may_be_ruled_out(self):
+        ruled_out = self.logits.masked_fill(self.logits > 2.5, -torch.inf)
+        assert draw(ruled_out, top_k=1).tolist() == [2, 1]
+
+    @pytest.mark.parametrize(
+        "wrong", [{"temperature": -1.0}, {"top_k": 0}, {"top_k": 2.5}, {"top_p": 0.0}, {"top_p": 5}]
+    )
+    def test_settings_that_mean_nothing_are_refused(self, wrong):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            draw(self.logits, **wrong)
+
+    @pytest.mark.parametrize("logits", [torch.zeros(3), torch.zeros(1, 2, 3), torch.zeros(2, 0)])
+    def test_another_shape_is_named(self, logits):
+        for temperature in (0.0, 1.0):
+            with pytest.raises(InputError, match=r"\(B, V\)"):
+                draw(logits, temperature=temperature)
+
+
+def test_numpys_integers_are_integers():
+    text = generate(Decoder(CONFIG), prompt, np.int64(2), top_k=np.int64(3), stop=np.int64(0))
+    assert text.dtype == torch.int64
+    assert text.shape[1] <= 6
+
+
+@pytest.mark.parametrize("stop", [-1, 20, 2.5, "[SEP]"])
+def test_a_stop_that_is_no_token_is_named(stop):
+    with pytest.raises(InputError, match=r"stop, a token id from 0 to 19"):
+        generate(Decoder(CONFIG), prompt, 2, stop=stop)
+    with pytest.raises(InputError, match=r"stop, a token id from 0 to 19"):
+        translate(EncoderDecoder(CONFIG), prompt[:, [0, 1, 2, 3, 0, 1]], start=1, stop=stop)

@@ -137,6 +137,8 @@ class TestRefused:
             (torch.ones(0, 4, dtype=torch.long), r"at least one text"),
             (torch.ones(4, dtype=torch.long), r"(?s)shape \(B, T\).*unsqueeze"),
             (torch.ones(2, 4), r"(?s)integers.*float32"),
+            (torch.ones(2, 4, dtype=torch.uint8), r"(?s)int64 or int32.*uint8.*ids\.long"),
+            ([[5, 6]], r"(?s)integers.*list"),
             (torch.tensor([[5, 6], [0, 0]]), r"(?s)not padding in each text.*1 texts of padding"),
         ],
     )

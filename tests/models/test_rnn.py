@@ -1,5 +1,8 @@
 """The written-out cells equal PyTorch's; padding changes nothing; a carried state generates the same tokens."""
 
+from random import Random
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -223,3 +226,62 @@ def test_generation_refuses_what_means_nothing(wrong):
     model = LanguageModel(RNNConfig(vocabulary=9))
     with pytest.raises(InputError, match=r"at least|or above"):
         generate(model, torch.tensor([[1]]), **{"new_tokens": 3, **wrong})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_empty_batch_and_one_on_meta_have_outputs(kind):
+    for bidirectional in (False, True):
+        model = SequenceClassifier(RNNConfig(kind=kind, vocabulary=9, bidirectional=bidirectional))
+        assert model(torch.zeros(0, 3, dtype=torch.int64)).shape == (0, 2)
+        assert model.to("meta")(torch.zeros(4, 3, dtype=torch.int64, device="meta")).shape == (4, 2)
+
+
+@pytest.mark.parametrize("ids", [np.zeros((2, 3), dtype=int), [[1, 2]], torch.ones(2, 3, dtype=torch.uint8)], ids=type)
+def test_ids_of_another_type_are_named(ids):
+    for model in (SequenceClassifier, LanguageModel):
+        with pytest.raises(InputError, match=r"token ids of shape \(B, T\)"):
+            model(RNNConfig(vocabulary=9))(ids)
+    with pytest.raises(InputError, match=r"numbers of shape \(B, T, 2\)"):
+        SequenceClassifier(RNNConfig(inputs=2))(ids)
+
+
+@pytest.mark.parametrize("padding", [-1, 9])
+def test_a_padding_that_is_no_token_is_refused(padding):
+    with pytest.raises(InputError, match="padding id from 0 to 8, or None"):
+        RNNConfig(vocabulary=9, padding=padding)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.RNN(2, 3, nonlinearity="relu"), (1, 2, 2)),
+        (nn.GRU(2, 3, bias=False), (1, 2, 2)),
+        (nn.LSTM(2, 3, proj_size=1), (1, 2, 2)),
+        (nn.GRU(2, 3), (2, 2)),
+        (nn.GRU(2, 3), (1, 0, 2)),
+        (nn.Linear(2, 3), (1, 2, 2)),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_unrolled_is_named(layer, shape):
+    with pytest.raises(InputError, match=r"(?s)expected.*got"):
+        unroll(layer, torch.zeros(shape))
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes")  # of PyTorch, about its own layers
+@pytest.mark.parametrize("model", [SequenceClassifier, LanguageModel])
+def test_a_model_can_be_exported(model):
+    model, ids = model(RNNConfig(vocabulary=9, width=4)).eval(), torch.randint(1, 9, (3, 5))
+    torch.testing.assert_close(torch.export.export(model, (ids,)).module()(ids), model(ids))
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_on_sizes_drawn_at_random_it_is_pytorchs(seed):
+    draw = Random(seed)
+    batch, steps, inputs, width = (draw.randint(1, 6) for _ in range(4))
+    torch.manual_seed(seed)
+    layer = (nn.RNN, nn.LSTM, nn.GRU)[seed % 3](inputs, width, batch_first=True).double()
+    x, h = torch.randn(batch, steps, inputs).double(), torch.randn(2, 1, batch, width).double()
+    state = (h[0], h[1]) if seed % 3 == 1 else h[0]
+    ours = unroll(layer, x, (h[0, 0], h[1, 0]) if seed % 3 == 1 else h[0, 0])
+    close(ours, layer(x, state)[0])

@@ -339,8 +339,10 @@ class TestInput:
             (torch.ones(8, dtype=torch.int64), r"(?s)shape \(B, T\).*\(8,\).*unsqueeze"),
             (torch.ones(1, 8), r"(?s)integers.*float32"),
             ([[1, 2]], r"(?s)integers.*list"),
+            (torch.ones(1, 8, dtype=torch.uint8), r"(?s)int64 or int32.*uint8.*ids\.long"),
+            (torch.ones(1, 8, dtype=torch.complex64), r"(?s)integers.*complex64"),
         ],
-        ids=["unknown", "negative", "long", "empty", "flat", "float", "list"],
+        ids=["unknown", "negative", "long", "empty", "flat", "float", "list", "bytes", "complex"],
     )
     def test_wrong_ids_are_named(self, kind, wrong, message):
         model = kind(SMALL)

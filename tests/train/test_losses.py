@@ -1,5 +1,7 @@
 """`token_loss` is the mean over the tokens that have a target."""
 
+from math import log
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -33,3 +35,15 @@ def test_without_any_target_it_is_zero_and_so_is_its_gradient():
 def test_other_shapes_are_an_error(shape):
     with pytest.raises(InputError, match=r"logits \(B, T, V\)"):
         token_loss(torch.zeros(shape), TARGETS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.bool])
+def test_targets_of_another_type_are_an_error(dtype):
+    with pytest.raises(InputError, match=f"(?s)int64.*{dtype}"):
+        token_loss(LOGITS, TARGETS.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_many_tokens_in_half_precision_do_not_overflow(dtype):
+    loss = token_loss(torch.zeros(8, 2048, 512, dtype=dtype), torch.zeros(8, 2048, dtype=torch.int64))
+    assert loss.item() == pytest.approx(log(512), rel=1e-3)

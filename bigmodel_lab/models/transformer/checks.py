@@ -13,9 +13,10 @@ from bigmodel_lab.errors import InputError
 @torch.fx.wrap
 def token_ids(ids: Tensor, vocabulary: int, context: int, what: str = "the context") -> Tensor:
     """Return ids (B, T) if they are integers from 0 to vocabulary - 1 and 1 <= T <= context."""
-    if not isinstance(ids, Tensor) or ids.ndim != 2 or ids.is_floating_point() or ids.dtype == torch.bool:
+    if not isinstance(ids, Tensor) or ids.ndim != 2 or ids.dtype not in (torch.int64, torch.int32):
         got = f"{ids.dtype} of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
-        raise InputError("token ids, integers of shape (B, T)", got=got, hint="ids.unsqueeze(0) for one text")
+        hint = "ids.unsqueeze(0) for one text; ids.long() for other integers; torch.tensor(ids) for a list"
+        raise InputError("token ids, integers (int64 or int32) of shape (B, T)", got=got, hint=hint)
     if ids.shape[1] == 0:
         raise InputError("at least one token in each text", got="empty texts", hint="a start token such as [CLS]")
     if ids.shape[1] > context:

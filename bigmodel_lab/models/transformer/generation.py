@@ -5,6 +5,7 @@ Dimension letters: B batch, T tokens, S source tokens, V vocabulary.
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 
 import torch
 from torch import Generator, Tensor
@@ -40,6 +41,7 @@ def generate(
     check_sampling(temperature, top_k, top_p)
     checks.token_ids(prompt, model.config.vocabulary, model.config.context)
     _check_room(prompt.shape[1], new_tokens, model.config.context)
+    _check_stop(stop, model.config.vocabulary)
     memory = model.new_cache() if cache else None
 
     def next_logits(ids: Tensor) -> Tensor:
@@ -67,6 +69,7 @@ def translate(
     checks.token_ids(source, config.vocabulary, config.source_length)
     new_tokens = config.context if new_tokens is None else new_tokens
     _check_room(0, new_tokens, config.context)
+    _check_stop(stop, config.vocabulary)
     begin = torch.full((len(source), 1), start, device=source.device)
     checks.token_ids(begin, config.vocabulary, config.context)
     with evaluating(model):
@@ -90,7 +93,7 @@ def _write(
     for _ in range(new_tokens):
         token = choose(next_logits(ids))
         if stop is not None:
-            token = torch.where(done, stop, token)
+            token = token.masked_fill(done, stop)
             done |= token == stop
         ids = torch.cat((ids, token[:, None]), 1)
         if stop is not None and done.all():
@@ -99,9 +102,14 @@ def _write(
 
 
 def _check_room(length: int, new_tokens: int, context: int) -> None:
-    if not isinstance(new_tokens, int) or new_tokens < 0 or length + new_tokens > context:
+    if not isinstance(new_tokens, Integral) or new_tokens < 0 or length + new_tokens > context:
         raise InputError(
             f"a prompt and new_tokens >= 0 that fit the context of {context} together",
             got=f"{length} and {new_tokens} tokens",
             hint=f"new_tokens={max(context - length, 0)}, or a shorter prompt, prompt[:, -n:]",
         )
+
+
+def _check_stop(stop: int | None, vocabulary: int) -> None:
+    if stop is not None and not (isinstance(stop, Integral) and 0 <= stop < vocabulary):
+        raise InputError(f"stop, a token id from 0 to {vocabulary - 1}, or None", got=repr(stop))

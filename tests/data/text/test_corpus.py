@@ -177,3 +177,60 @@ def test_files_are_held_out_whole_one_in_ten_and_always_the_same():
 
 
 HELD_OUT = ["f21", "f22", "f23"]
+
+
+@pytest.mark.parametrize("odd", ["folder", "link to nowhere", "link to itself"])
+def test_what_is_no_readable_file_is_passed_over(package, odd):
+    before = harvest(package).documents
+    if odd == "folder":
+        (package / "odd.py").mkdir()
+    elif odd == "link to nowhere":
+        (package / "odd.py").symlink_to("nowhere.py")
+    else:
+        (package / "odd").symlink_to(package, target_is_directory=True)
+    assert harvest(package, rebuild=True).documents == before
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_doubtful_escape_neither_warns_nor_costs_the_document(package):
+    (package / "linalg" / "wrong.py").write_text(rf'"""A doubtful \d, {LONG}"""')
+    assert "numpy.linalg.wrong" in [d.module for d in harvest(package).documents]
+
+
+def test_a_package_may_lack_the_record_of_its_version(monkeypatch):
+    def version(name):
+        raise module.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(module.metadata, "version", version)
+    assert module._version("numpy") == "unknown"
+
+
+def test_the_order_of_the_packages_changes_nothing(package, monkeypatch):
+    other = package.parent / "scipy"
+    other.mkdir()
+    (other / "__init__.py").write_text(f'"""Module {LONG}"""')
+    monkeypatch.setattr(module, "_source", lambda name: package.parent / name)
+    orders = (["numpy", "scipy"], ["scipy", "numpy"])
+    one, two = (text.corpus(packages=order, cache=package.parent / order[0]) for order in orders)
+    assert one.hash == two.hash
+
+
+def test_a_failure_while_writing_leaves_no_part_behind(package, monkeypatch):
+    def replace(*names):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(module.os, "replace", replace)
+    harvest(package)
+    assert list((package.parent / "cache").iterdir()) == []
+
+
+def test_others_may_read_the_cache_as_any_file(package):
+    harvest(package)
+    (file,) = (package.parent / "cache").iterdir()
+    (package.parent / "plain").touch()
+    assert file.stat().st_mode == (package.parent / "plain").stat().st_mode
+
+
+def test_a_name_in_place_of_a_list_of_names_is_an_error():
+    with pytest.raises(InputError, match=r"got: +'numpy'\n.*packages=\['numpy'\]"):
+        text.corpus(packages="numpy")

@@ -1,5 +1,7 @@
 """Tasks from the corpus: library names are hidden, sides kept apart, blocks and masks as defined."""
 
+from time import process_time
+
 import pytest
 import torch
 
@@ -157,3 +159,43 @@ class TestSets:
     def test_a_label_out_of_range_is_an_error(self, label):
         with pytest.raises(InputError, match=r"labels from 0 to 1"):
             self.make(labels=torch.tensor([0, label, 1]))
+
+
+def test_a_long_line_without_spaces_takes_no_long_time():
+    start = process_time()
+    assert text.plain("x" * 50_000) == "x" * 50_000
+    assert text.plain("x" * 50_000 + "numpy" + "x" * 50_000) == "library"
+    assert process_time() - start < 1
+
+
+@pytest.mark.parametrize("length", [0, -1, 2.5, "8"])
+def test_a_length_that_makes_no_block_is_an_error(length):
+    with pytest.raises(InputError, match=f"(?s)length.*{length}"):
+        text.blocks(["some text"], text.byte_level(), length)
+
+
+def test_a_tokeniser_without_a_mask_is_an_error():
+    tokenizer = text.byte_level()
+    tokenizer.mask_token = None
+    with pytest.raises(InputError, match=r"\[MASK\]"):
+        text.masking(tokenizer)
+
+
+class TestTextSetParts:
+    texts = ("a", "b", "c")
+
+    @pytest.mark.parametrize(
+        "labels", [torch.tensor([0.0, 0.5, 1.0]), torch.tensor([[0], [1], [0]]), [0, 1, 0], torch.tensor(1)], ids=str
+    )
+    def test_labels_of_another_kind_are_an_error(self, labels):
+        with pytest.raises(InputError, match=r"int64 of shape \(N,\)"):
+            text.TextSet(self.texts, labels, ("x", "y"))
+
+    def test_numbers_are_labels_where_there_are_no_classes(self):
+        assert len(text.TextSet(self.texts, torch.tensor([0.0, 0.5, 5.0]), ())) == 3
+
+    def test_nothing_and_a_step_back_can_be_asked_for(self):
+        found = text.TextSet(self.texts, torch.tensor([0, 1, 0]), ("x", "y"))
+        assert found[[]].texts == ()
+        assert found[::-1].texts == ("c", "b", "a")
+        assert found[torch.zeros(3, dtype=torch.bool)].texts == ()

@@ -105,3 +105,35 @@ def test_a_vocabulary_too_small_for_the_bytes_is_an_error():
 def test_nothing_to_learn_from_is_an_error(learn):
     with pytest.raises(InputError, match="at least one"):
         learn([])
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (["a", None], "text 1: None"),
+        (["a", float("nan")], "text 1: nan"),
+        ([b"a"], "text 0: b'a'"),
+        (["a", ("a", "b")], r"text 1: \('a', 'b'\)"),
+        ([("a", "b"), "a"], "text 1: 'a'"),
+        ([("a", "b", "c")], "text 0"),
+        (["\ud800"], r"text 0: '\\ud800'"),
+        (text.TextSet(("a",), torch.tensor([0]), ("x",)), r"text 0: TextSet\(1"),
+        (None, "None"),
+        (iter(["a"]), "list_iterator"),
+        (b"text", "b'text'"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_text_is_named(odd, words):
+    with pytest.raises(InputError, match=words):
+        text.encode(text.byte_level(), odd, 8)
+
+
+def test_a_text_of_any_characters_comes_back():
+    tokenizer, odd = text.byte_level(), ["\U0001f600 \u4e2d\u6587 \0\r\n", "x" * 50_000]
+    assert tokenizer.batch_decode(text.encode(tokenizer, odd, 50_002), skip_special_tokens=True) == odd
+
+
+def test_a_vocabulary_that_no_memory_holds_is_an_error():
+    with pytest.raises(InputError, match=r"at most 1000000\n.*1000000000"):
+        text.bpe(TEXTS, 10**9)
