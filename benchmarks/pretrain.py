@@ -32,7 +32,7 @@ FOLDER = ROOT / "bigmodel_lab" / "checkpoints"
 RUNS = ROOT / "runs"
 VOCABULARY, CONTEXT, BATCH, SEED = 2048, 128, 32, 0
 MASKED = 0.25
-HELD_OUT = 250  # blocks to validate on
+HELD_OUT = 250  # blocks to validate on, evenly spread over the held-out documents
 RECIPES = {
     "mini-bert": {"epochs": 3, "cycles": 2, "learning_rate": 1e-3, "masked": MASKED},
     "mini-gpt": {"epochs": 2, "cycles": 1, "learning_rate": 2e-3},
@@ -111,6 +111,11 @@ def batches(name: str, blocks: Tensor, tokens, seed: int) -> Batches:
         return torch.stack(mask(ids, generator), 1), torch.zeros(len(ids))
 
     return Batches(blocks, torch.zeros(len(blocks)), batch_size=BATCH, seed=seed, augment=packed)
+
+
+def spread(blocks: Tensor) -> Tensor:
+    """Return `HELD_OUT` of the blocks (N, T), at equal distances: documents are in the order of their packages."""
+    return blocks[:: max(1, len(blocks) // HELD_OUT)][:HELD_OUT]
 
 
 def held_out_loss(name: str, trained: nn.Module, blocks: Tensor, tokens) -> float:
@@ -244,7 +249,7 @@ def run(name: str, tokens, *, compiled: bool) -> None:
     made, recipe = text.corpus(), RECIPES[name]
     train, test = made.split()
     network = model(name, tokens)
-    held_out = text.blocks(texts(name, test), tokens, CONTEXT + (name == "mini-gpt"))[:HELD_OUT]
+    held_out = spread(text.blocks(texts(name, test), tokens, CONTEXT + (name == "mini-gpt")))
     step = Logits(network) if name == "mini-gpt" else MaskedLoss(network)
     blocks = text.blocks(texts(name, train), tokens, CONTEXT + (name == "mini-gpt"))
     print(f"{made}\n{blocks.numel():,} training tokens an epoch, {runtime.describe()}", flush=True)

@@ -40,7 +40,7 @@ class TestCheckpoint:
         tokenizer, model = load(name)
         part = text.corpus().split()[1]
         length = pretrain.CONTEXT + (name == "mini-gpt")
-        blocks = text.blocks(pretrain.texts(name, part), tokenizer, length)[:60]
+        blocks = pretrain.spread(text.blocks(pretrain.texts(name, part), tokenizer, length))
         loss = pretrain.held_out_loss(name, model, blocks, tokenizer)
         assert loss == pytest.approx(pretrained.record(name)["held_out_loss"], abs=0.35)
         assert loss < log(len(tokenizer)) - 2
@@ -77,7 +77,7 @@ class TestCheckpoint:
 @pytest.mark.parametrize(
     ("sentence", "word"),
     [
-        ("Return the number[MASK] elements in the array.", " of"),
+        ("Return the number [MASK] elements in the array.", " of"),
         ("If None, the default[MASK] is used.", " value"),
         ("out : ndarray An array of the same[MASK] as the input.", " shape"),
     ],

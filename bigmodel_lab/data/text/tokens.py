@@ -30,7 +30,7 @@ def bpe(texts: Sequence[str], size: int = 4096) -> "PreTrainedTokenizerFast":
     A space belongs to the word after it. Raises `InputError` where `size` does not hold the 256 bytes and the special
     tokens, and where there is no text to learn from.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     _check_texts(texts)
     smallest = 256 + len(SPECIAL)
@@ -42,8 +42,10 @@ def bpe(texts: Sequence[str], size: int = 4096) -> "PreTrainedTokenizerFast":
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
+    # a [MASK] that is written in a text stands for the space before it too, as the words do
+    special = [AddedToken(name, lstrip=name == "[MASK]", special=True) for name in SPECIAL]
     trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+        vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
     return _finished(tokenizer)

@@ -46,6 +46,18 @@ def test_bpe_merges_the_most_frequent_pair_first():
     assert tokenizer.convert_ids_to_tokens(tokenizer("ab")["input_ids"])[1:-1] == ["ab"]
 
 
+@pytest.mark.parametrize("texts", [TEXTS * 20])
+def test_a_mask_stands_for_a_word_with_its_space_where_words_have_one(texts, tmp_path):
+    text.bpe(texts, 300).save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    for tokenizer in (text.bpe(texts, 300), loaded):
+        spaced, joined = (tokenizer(f"the{gap}[MASK] is")["input_ids"] for gap in (" ", ""))
+        assert spaced == joined
+        assert spaced.count(tokenizer.mask_token_id) == 1
+    characters = text.characters(texts)
+    assert len(characters("a [MASK]")["input_ids"]) == len(characters("a[MASK]")["input_ids"]) + 1
+
+
 def test_bytes_are_one_token_each():
     assert len(text.byte_level()("矩 a")["input_ids"]) == 3 + 2 + 2
 
