@@ -134,7 +134,6 @@ def test_nothing_to_learn_from_is_an_error(learn):
         (iter(["a"]), "list_iterator"),
         (b"text", "b'text'"),
     ],
-    ids=repr,
 )
 def test_what_is_no_text_is_named(odd, words):
     with pytest.raises(InputError, match=words):
