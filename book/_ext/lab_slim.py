@@ -2,6 +2,7 @@
 
 Measured on the theme as it comes: 950 kB a page, most of it icons nobody sees. What is done here:
 unused files go (`fontawesome.js`, thebe, source maps), icon rules and icon fonts keep only the icons in use,
+styles lose comments (licences stay) and indentation,
 controls without a name get one, and the site's root gets a proper page that leads to the book.
 A replacement that finds nothing is an error: the theme has changed, and this file must be looked at.
 """
@@ -21,6 +22,7 @@ UNUSED_FOLDERS = ("locales",)
 KEPT = ("logo_colab.png",)
 ICON_RULE = re.compile(r'((?:\.fa-[\w-]+:{1,2}before,?)+)\{content:"[^"]+"\}')
 ICON_NAME = re.compile(r"\bfa-[a-z0-9-]+")
+COMMENT = re.compile(r"/\*(?!!).*?\*/", re.DOTALL)  # of a style; /*! holds a licence
 PRIVATE_USE = re.compile(r"[\ue000-\uf8ff]|\\([ef][0-9a-f]{3})\b", re.IGNORECASE)
 # What readers, and screen readers, stumble over, as the theme writes it, and what it becomes.
 ON_EVERY_PAGE = {
@@ -95,6 +97,13 @@ def slim_icons(out: Path) -> None:
         font.write_bytes(subset_font(font.read_bytes(), glyphs))
 
 
+def slim_styles(out: Path) -> None:
+    """Drop comments, indentation and empty lines from every style sheet."""
+    for style in (out / "_static").rglob("*.css"):
+        lines = map(str.strip, COMMENT.sub("", style.read_text("utf-8")).splitlines())
+        style.write_text("\n".join(filter(None, lines)) + "\n", "utf-8")
+
+
 def subset_font(data: bytes, glyphs: set[int]) -> bytes:
     """Return the woff2 font with only the given characters."""
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports each table of each font
@@ -122,6 +131,7 @@ def finish(app, error) -> None:
         shutil.rmtree(out / "_static" / folder, ignore_errors=True)
     name_controls(out)
     slim_icons(out)
+    slim_styles(out)
     first = app.builder.get_target_uri(app.config.root_doc)
     if first != "index.html":
         icon = Path(app.config.html_favicon).name

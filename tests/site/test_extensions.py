@@ -162,3 +162,11 @@ def test_a_picture_of_a_lesson_comes_with_alt_text_and_caption(build_beside_a_le
 )
 def test_a_picture_that_cannot_be_shown_is_reported(build_beside_a_lesson, directive, fault):
     assert fault in build_beside_a_lesson(directive)[1]
+
+
+def test_styles_lose_comments_and_indentation_and_keep_licences_and_rules(tmp_path):
+    (tmp_path / "_static").mkdir()
+    style = tmp_path / "_static" / "a.css"
+    style.write_text("/*! MIT */\n/* two\n lines */\n@media print {\n\n  a { color: red; } /* red */\n}\n", "utf-8")
+    extension("lab_slim").slim_styles(tmp_path)
+    assert style.read_text("utf-8") == "/*! MIT */\n@media print {\na { color: red; }\n}\n"
