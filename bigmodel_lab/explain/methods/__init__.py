@@ -1,0 +1,1 @@
+"""The methods: each takes `(forward, inputs, target, baseline)` and returns one `Explanation`."""
