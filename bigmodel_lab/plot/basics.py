@@ -1,93 +1,29 @@
 """Pictures of what lessons measure: images, histories, confusions, filters, heat maps, decision regions.
 
 Every function takes plain arrays or tensors, draws on new axes or the given ones, and returns the axes.
-Colours: the colour-blind-safe palette of Okabe & Ito (2008); heat maps run from blue over white to red around zero.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+from matplotlib.colors import ListedColormap
 
 from bigmodel_lab.errors import InputError
+from bigmodel_lab.plot.canvas import PALETTE, POSITIVE, SIGNED, array, legend, overlay, panels, pixels, reach
 
-__all__ = ["PALETTE", "bars", "confusion", "curves", "heatmaps", "images", "regions", "use_style"]
-
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-# blue - white - red with the ends of matplotlib's RdBu made darker, so that strong values stand out when blended
-SIGNED = LinearSegmentedColormap.from_list("signed", ["#053061", "#4393C3", "#FFFFFF", "#D6604D", "#67001F"])
-POSITIVE = LinearSegmentedColormap.from_list("positive", ["#FFFFFF", "#D6604D", "#67001F"])
-
-
-def use_style() -> None:
-    """Give the figures of this session the course's look (matplotlib's rcParams; nothing is drawn)."""
-    plt.rcParams.update(
-        {
-            "axes.prop_cycle": plt.cycler(color=PALETTE),
-            "axes.grid": True,
-            "axes.spines.right": False,
-            "axes.spines.top": False,
-            "axes.axisbelow": True,
-            "figure.autolayout": False,
-            "figure.constrained_layout.use": True,
-            "figure.dpi": 130,
-            "figure.figsize": (6.4, 3.4),
-            "font.size": 10,
-            "grid.alpha": 0.25,
-            "image.interpolation": "nearest",
-            "legend.frameon": False,
-            "lines.linewidth": 1.8,
-        }
-    )
-
-
-def _array(values) -> np.ndarray:
-    if isinstance(values, list | tuple):
-        return np.asarray([_array(value) if hasattr(value, "detach") else value for value in values])
-    if not hasattr(values, "detach"):
-        return np.asarray(values)
-    values = values.detach().cpu()
-    short = values.is_floating_point() and values.element_size() < 4
-    return np.asarray(values.float() if short else values)  # NumPy has no bfloat16
-
-
-def _pixels(image) -> np.ndarray:
-    """Turn an image (C, H, W) or (H, W) into what imshow draws: (H, W, 3) in [0, 1], or (H, W); bytes become /255."""
-    image = _array(image)
-    if image.dtype == np.uint8:
-        image = image / 255
-    if image.ndim == 3 and image.shape[0] in (1, 3):
-        image = image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0).clip(0, 1)
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise InputError("an image of shape (H, W), (1, H, W) or (3, H, W)", got=f"shape {image.shape}")
-    return image
-
-
-def _panels(count: int, columns: int, size: float, *, caption: bool, margin: float = 0.0) -> list[Axes]:
-    """Return `count` square axes without ticks, `columns` in a row, each `size` inches wide; `margin` is kept free."""
-    columns = min(columns, count)
-    rows = ceil(count / columns)
-    height = size + (0.19 if caption else 0.04)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * size + margin, rows * height), squeeze=False, layout="constrained"
-    )
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
-    for ax in axes.flat:
-        ax.set_axis_off()
-    return list(axes.flat[:count])
+__all__ = ["bars", "confusion", "curves", "heatmaps", "images", "regions"]
 
 
 def images(pictures, titles: Sequence[str] | None = None, *, columns: int = 10, size: float = 0.85, cmap: str = "gray"):
     """Draw a grid of images (N, C, H, W) or (N, H, W), each with a title; grey ones share one scale."""
-    pictures = [_pixels(picture) for picture in pictures]
+    pictures = [pixels(picture) for picture in pictures]
     if not pictures:
         raise InputError("at least one image", got="none")
     if titles is not None and len(titles) != len(pictures):
         raise InputError(f"{len(pictures)} titles, one per image", got=f"{len(titles)}")
-    axes = _panels(len(pictures), columns, size, caption=titles is not None)
+    axes = panels(len(pictures), columns, size, caption=titles is not None)
     known = np.concatenate([p[np.isfinite(p)].astype(float) for p in pictures])
     low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
     for i, (ax, picture) in enumerate(zip(axes, pictures, strict=True)):
@@ -109,15 +45,14 @@ def curves(
     """Draw one line per named series over `x` (default 1, 2, 3 ...); the legend names the lines."""
     ax = plt.subplots()[1] if ax is None else ax
     for name, values in series.items():
-        values = _array(values)
-        where = np.arange(1, len(values) + 1) if x is None else _array(x)
+        values = array(values)
+        where = np.arange(1, len(values) + 1) if x is None else array(x)
         ax.plot(where, values, label=name, marker="o" if len(values) <= 12 else "", markersize=3.5)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if log:
         ax.set_yscale("log")
-    if len(series) > 1:  # above the axes, where no line can run through it; as many columns as fit the width
-        columns = max(1, min(len(series), 3, 50 // (5 + max(map(len, series)))))
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2)
+    if len(series) > 1:
+        legend(ax, list(series))
     return ax
 
 
@@ -148,7 +83,7 @@ def bars(
 
 def confusion(targets, predictions, classes: Sequence[str], *, ax=None) -> Axes:
     """Draw how often each true class (row) was taken for each class (column); both arrays have shape (N,)."""
-    targets, predictions = _array(targets), _array(predictions)
+    targets, predictions = array(targets), array(predictions)
     if targets.shape != predictions.shape or targets.ndim != 1:
         raise InputError("targets and predictions of one shape (N,)", got=f"{targets.shape} and {predictions.shape}")
     for name, labels in (("targets", targets), ("predictions", predictions)):
@@ -189,9 +124,9 @@ def heatmaps(
     Channels are summed. The scale reaches the 99.5th percentile of |values|; it is symmetric around zero, or starts
     there if no value is negative; where a value is near zero the image shows through.
     """
-    maps = [_array(a) for a in attributions]
+    maps = [array(a) for a in attributions]
     maps = [m.sum(0) if m.ndim == 3 else m for m in maps]
-    grey = [p if p.ndim == 2 else p.mean(2) for p in map(_pixels, pictures)]
+    grey = [p if p.ndim == 2 else p.mean(2) for p in map(pixels, pictures)]
     if [m.shape for m in maps] != [g.shape for g in grey]:
         raise InputError(
             "one attribution of its image's height and width per image", got=f"{len(maps)} for {len(grey)}"
@@ -202,15 +137,13 @@ def heatmaps(
         raise InputError(f"{len(maps)} titles, one per image", got=f"{len(titles)}")
     if bad := [i for i, m in enumerate(maps) if not np.isfinite(m).all()]:
         raise InputError("attributions that are finite", got=f"NaN or infinity in those of index {bad}")
-    limit = float(np.percentile(np.abs(np.concatenate([m.ravel() for m in maps])), 99.5)) or 1.0
+    limit = reach(maps)
     signed = min(m.min() for m in maps) < 0
     scale = plt.Normalize(-limit if signed else 0.0, limit)
     colours = SIGNED if signed else POSITIVE
-    axes = _panels(len(maps), columns, size, caption=titles is not None, margin=0.95)
+    axes = panels(len(maps), columns, size, caption=titles is not None, margin=0.95)
     for i, (ax, under, over) in enumerate(zip(axes, grey, maps, strict=True)):
-        ax.imshow(under, cmap="gray", vmin=-0.4, vmax=1.2)
-        strength = np.clip(np.abs(over) / limit, 0, 1)
-        ax.imshow(over, cmap=colours, norm=scale, alpha=0.12 + 0.85 * strength**0.7)
+        overlay(ax, under, over, scale, colours)
         if titles is not None:
             ax.set_title(titles[i], fontsize=7.5, pad=2)
     bar = plt.cm.ScalarMappable(norm=scale, cmap=colours)  # without the images' transparency
@@ -223,13 +156,13 @@ def regions(predict: Callable[[np.ndarray], np.ndarray], points, labels, *, step
 
     `predict` maps float32 points (M, 2) to scores in [0, 1] of class 1, shape (M,).
     """
-    points, labels = _array(points), _array(labels)
+    points, labels = array(points), array(labels)
     if points.ndim != 2 or points.shape[1] != 2:
         raise InputError("points of shape (N, 2)", got=f"shape {points.shape}")
     ax = plt.subplots(figsize=(3.4, 3.2))[1] if ax is None else ax
     low, high = points.min(0) - 0.3, points.max(0) + 0.3
     x, y = np.meshgrid(np.linspace(low[0], high[0], steps), np.linspace(low[1], high[1], steps))
-    score = _array(predict(np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32))).reshape(x.shape)
+    score = array(predict(np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32))).reshape(x.shape)
     ax.contourf(x, y, score, levels=np.linspace(0, 1, 11), cmap=SIGNED, alpha=0.55)
     ax.contour(x, y, score, levels=[0.5], colors="black", linewidths=1.2)
     ax.scatter(
