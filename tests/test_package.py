@@ -28,6 +28,7 @@ FLOORS = {
     "explain.contract": 1,
     "explain.methods": 2,
     "explain.metrics": 2,
+    "explain.kernel": 2,
     "explain.players": 1,
     "explain.restore": 1,
     "explain.shapley": 2,
