@@ -16,7 +16,7 @@ def unchanged(model: object) -> Iterator[None]:
     nothing here may change them. Functions that are not modules pass through.
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    kept = [(module, {name: _copy(value) for name, value in vars(module).items()}) for module in modules]
+    kept = [(module, {name: (value, _copy(value)) for name, value in vars(module).items()}) for module in modules]
     parameters = [p for module in modules for p in module._parameters.values() if p is not None]
     flags = [(p, p.requires_grad, p.grad, None if p.grad is None else p.grad.clone()) for p in parameters]
     try:
@@ -25,19 +25,18 @@ def unchanged(model: object) -> Iterator[None]:
         for module, attributes in kept:
             for name in vars(module).keys() - attributes.keys():
                 del module.__dict__[name]
-            for name, value in attributes.items():
-                now = module.__dict__.get(name)
-                if isinstance(value, dict) and isinstance(now, dict) and name.startswith("_"):
-                    now.clear()  # in place: handles that libraries keep point to this very dictionary
-                    now.update(value)
-                else:
-                    module.__dict__[name] = value
+            for name, (value, copy) in attributes.items():
+                if copy is not None:
+                    value.clear()  # in place: handles that libraries keep point to this very dictionary
+                    value.update(copy)
+                module.__dict__[name] = value
         for parameter, flag, gradient, copy in flags:
-            parameter.requires_grad_(flag)
+            if parameter.requires_grad != flag:
+                parameter.requires_grad_(flag)
             if gradient is not None:
                 gradient.copy_(copy)
             parameter.grad = gradient
 
 
-def _copy(value: object) -> object:
-    return type(value)(value) if type(value).__name__ in ("dict", "OrderedDict") else value
+def _copy(value: object) -> dict | None:
+    return type(value)(value) if type(value).__name__ in ("dict", "OrderedDict") else None

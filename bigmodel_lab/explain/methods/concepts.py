@@ -60,9 +60,10 @@ def tcav(
     """Return in what share of `inputs` the score rises when `layer` moves towards the concept.
 
     A linear classifier (logistic regression) tells the layer's outputs for `concept` examples from those for `random`
-    ones; its normal is the concept's vector. This is done `repeats` times with other random examples, and as often
-    for random against random: p says how likely a difference as large is by chance, and a score with a large p or an
-    accuracy near 0.5 says nothing. `random` needs twice as many examples as are used of the concept.
+    ones; its normal is the concept's vector. This is done `repeats` times, each time with another two thirds of the
+    concept and other random examples, and as often for random against random: p says how likely a difference as large
+    is by chance, and a score with a large p or an accuracy near 0.5 says nothing. Give several times as many `random`
+    as `concept` examples: repeats that share them are not independent, and p is then too small.
     `pool` makes (B, N) of the layer's output, None flattens it: `lambda h: h[:, -1]` for the last token of (B, T, C),
     `lambda h: h.mean((2, 3))` for channels of (B, C, H, W). Token ids need no embedding here, and nothing a baseline.
     """
@@ -117,7 +118,7 @@ def _check_sets(inputs: Tensor, concept: Tensor, random: Tensor, repeats: int) -
         )
     if repeats < 2:
         raise InputError("at least 2 repeats, for the test against chance", got=f"{repeats}")
-    return min(len(concept), len(random) // 2)
+    return min(2 * len(concept) // 3, len(random) // 2)
 
 
 @torch.no_grad()

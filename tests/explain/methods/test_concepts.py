@@ -39,7 +39,7 @@ def model():
 
 
 def ask(model, direction, **changes):
-    options = {"layer": model.hidden, "concept": examples(60, 1, direction), "random": examples(150, 2)}
+    options = {"layer": model.hidden, "concept": examples(60, 1, direction), "random": examples(300, 2)}
     return tcav(model, examples(40, 3), 0, **options | changes)
 
 
@@ -60,7 +60,7 @@ def test_a_concept_that_lowers_it(model):
 
 def test_random_examples_are_no_concept(model):
     """The same question with nothing planted: chance accuracy, and no significance."""
-    found = ask(model, None)
+    found = ask(model, None, concept=examples(300, 1), random=examples(900, 2))
     assert found.p > 0.05
     assert abs(found.accuracy - 0.5) < 0.12
     assert abs(found.control_accuracy - 0.5) < 0.12
@@ -110,13 +110,13 @@ def test_channels_of_an_image_and_tokens_of_a_text():
     )
     assert found.cav.shape == (4,)
     assert found.accuracy > 0.95
-    texts = nn.Sequential(nn.Embedding(9, 6), nn.Flatten(), nn.Linear(30, 2)).eval()
+    texts = nn.Sequential(nn.Embedding(9, 24), nn.Flatten(), nn.Linear(120, 2)).eval()
     ids = torch.randint(0, 8, (60, 5))
     ones = torch.randint(0, 8, (40, 5))
     ones[:, -1] = 8
     found = tcav(texts, ids, 1, layer=texts[0], concept=ones, random=ids, pool=lambda h: h[:, -1], repeats=4)
     assert found.accuracy > 0.9
-    assert found.cav.shape == (6,)
+    assert found.cav.shape == (24,)
 
 
 @pytest.mark.parametrize(
