@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bigmodel_lab.errors import InputError
 
-__all__ = ["check_inputs", "check_model", "full_baseline", "places"]
+__all__ = ["check_inputs", "check_model", "check_output", "full_baseline", "places"]
 
 
 def check_inputs(method: str, inputs: Tensor, embedding: nn.Module | None, *, discrete: bool) -> None:
@@ -81,10 +81,19 @@ def full_baseline(inputs: Tensor, baseline: Tensor | float | None, *, needed: bo
     return base.to(inputs.dtype).expand(inputs.shape)
 
 
+def check_output(output: Tensor, count: int) -> Tensor:
+    """Return what a model put out for `count` examples; refuse what holds no scores of each."""
+    if not isinstance(output, Tensor) or output.ndim < 1 or len(output) != count:
+        got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        hint = "wrap the model so that it returns the scores alone; models.hugging_face.Logits does for Hugging Face's"
+        raise InputError(
+            f"a forward that returns scores as a tensor, here ({count}, K) or ({count},)", got=got, hint=hint
+        )
+    return output
+
+
 def places(output: Tensor, target: int | tuple[int, ...] | Tensor | None) -> Tensor | None:
     """Return the place of each example's score in `output` (B, K, ...) as (B, n); None where there is but one."""
-    if not isinstance(output, Tensor) or output.ndim < 1:
-        raise InputError("a forward that returns scores as a tensor (B, K) or (B,)", got=type(output).__name__)
     sizes, count = tuple(output.shape[1:]), len(output)
     if target is None:
         if prod(sizes) == 1:
