@@ -74,7 +74,7 @@ def model_card(
     - `license`, `task`: Hugging Face's identifiers, such as "mit" and "image-classification".
     - `training`: inputs and targets that it was trained on; hashed, counted, and looked for among the held-out ones.
     - `history`: what `train.fit` returned, or plain names and values; `run`: further facts (command, learning rate).
-    - `board`: an `explain.board.Board`, or numbers as method -> metric -> value.
+    - `board`: an `explain.Board`, or numbers as method -> metric -> value.
     - `cost`: what was measured besides, such as `{"energy (Wh)": 1.3}`. Energy that nobody measured is said to be so.
     """
     said = check_words(words)

@@ -207,7 +207,9 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def as_html(text: str, *, label: str) -> str:
     """Return the Markdown that `render` writes as HTML in a box of its own: bold lines for headings."""
-    blocks = "\n".join(map(_block, text.strip().split("\n\n")))
+    parts = re.split(r"(?ms)^(```.*?^```)$", text)  # every other one is code
+    blocks = [block for i, part in enumerate(parts) for block in ([part] if i % 2 else part.split("\n\n"))]
+    blocks = "\n".join(_block(block.strip("\n")) for block in blocks if block.strip())
     box = "max-height: 36em; overflow: auto; border: 1px solid #999; border-radius: 4px; padding: 0.4em 1em"
     return f'<div tabindex="0" role="region" aria-label="{escape(label)}" style="{box}">\n{blocks}\n</div>'
 

@@ -2,22 +2,26 @@ r"""The mathematics of KernelSHAP: which coalitions to ask about, and the regres
 
 Each coalition S stands beside its complement, and only d(S) = v(S) - v(N without S) is kept: Shapley values depend on
 nothing else. With $x_i = 1$ for i in S and -1 otherwise, additive games have $d(S) = \sum_i x_i φ_i$.
+Other games are modelled with their interactions first, and the regression corrects what the model gets wrong.
 Sources: Lundberg & Lee (2017), arXiv 1705.07874; Covert & Lee (2021), arXiv 2012.01536 (pairs, the constraint);
-O'Donnell (2014), Analysis of Boolean Functions, chapter 1 (products of x as a basis).
+Owen (1972), Management Science 18 (shares from the multilinear extension); Rasmussen & Williams (2006), Gaussian
+Processes for Machine Learning, chapters 2 and 5 (the fit and its likelihood).
 Dimension letters: B examples, n players, M pairs of a coalition and its complement.
 """
 
 from itertools import combinations
 from math import comb
 
+import numpy as np
 import torch
 from torch import Tensor
 
 __all__ = ["draw", "regress"]
 
-MOST = 1024  # pairs for which interactions are modelled: the time grows with their cube
-WEIGHTS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # of three-player interactions, beside the additive part
-NOISE = (1e-3, 1e-2, 1e-1)
+MOST = 512  # pairs for which interactions are modelled: the time grows with their cube
+STRENGTHS = (0.3, 1.0, 2.0, 4.0)  # of the interactions: those of three players weigh t² / 6 times the single players
+NOISE = 1e-5  # of the variance of d(N)
+ROOM = 2**22  # numbers in one array
 
 
 def draw(n: int, pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -77,14 +81,23 @@ def _some(n: int, size: int, number: int, generator: torch.Generator) -> Tensor:
     return torch.stack(list(seen.values()))
 
 
-def regress(half: Tensor, weight: Tensor, difference: Tensor, change: Tensor, order: int) -> Tensor:
-    """Turn d(S) of the coalitions (M, n), `difference` (B, M) float64, into shares (B, n) that sum to `change` (B,)."""
-    x = (2.0 * half.double() - 1).to(difference.device)  # (M, n) of ±1
-    weight, n = weight.to(x.device), x.shape[1]
-    if order == 1 or n < 4 or len(x) > MOST or len(x) == 2 ** (n - 1) - 1:
-        return _additive(x, weight, difference, change)
-    shares, fitted, fitted_change = _with_threes(x, difference, change)
-    return shares + _additive(x, weight, difference - fitted, change - fitted_change)
+def regress(half: Tensor, weight: Tensor, values: Tensor, ends: Tensor, *, interactions: bool = True) -> Tensor:
+    """Turn what coalitions are worth into shares (B, n) that sum to v(N) - v(∅), all float64.
+
+    `values` (B, 2, M) are v(S) of the coalitions `half` (M, n) and v(N without S), `ends` (B, 2) are v(∅) and v(N).
+    """
+    x, n = (2.0 * half.double() - 1).to(values.device), half.shape[1]  # (M, n) of ±1
+    weight = weight.to(x.device)
+    difference, change = values[:, 0] - values[:, 1], ends[:, 1] - ends[:, 0]  # (B, M), (B,)
+    shares = _additive(x, weight, difference, change)
+    if not interactions or n < 4 or len(x) > MOST or len(x) == 2 ** (n - 1) - 1:
+        return shares
+    size = _importance(half, values, ends, shares)
+    step = max(1, ROOM // (len(x) * max(len(x), 8 * n)))
+    parts = [slice(i, i + step) for i in range(0, len(size), step)]
+    found = [_interactions(x, difference[part], change[part], size[part]) for part in parts]
+    model, fit, fit_change = (torch.cat(part) for part in zip(*found, strict=True))
+    return model + _additive(x, weight, difference - fit, change - fit_change)
 
 
 def _additive(x: Tensor, weight: Tensor, difference: Tensor, change: Tensor) -> Tensor:
@@ -96,33 +109,61 @@ def _additive(x: Tensor, weight: Tensor, difference: Tensor, change: Tensor) -> 
     return torch.cat([first, change[:, None] - first.sum(1, keepdim=True)], dim=1)
 
 
-def _with_threes(x: Tensor, difference: Tensor, change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Model d as a Gaussian process over products of one and of three x: its shares (B, n), fit (B, M) and d(N) (B,).
+def _importance(half: Tensor, values: Tensor, ends: Tensor, shares: Tensor) -> Tensor:
+    """Return how large each player's part in the game is expected to be, (B, n), summing to 1.
 
-    The products $χ_T = \prod_{i \in T} x_i$ of odd size are a basis of d, and $χ_T$ gives each of its players 1 / |T|.
-    Their sum over all T of one size depends on two coalitions only through $s = x · x'$, so no product is written out.
-    How much the threes weigh, and the noise, are those under which each example's data are likeliest.
+    Where each player was tried alone and missing alone: the root mean square of what it adds in those two cases.
     """
-    m, n = x.shape
-    known = torch.cat([x, torch.ones(1, n).to(x)])  # all players present: d(N) is known too
-    data = torch.cat([difference, change[:, None]], dim=1).T  # (M + 1, B)
-    s, triples = known @ known.T, comb(n, 3)
-    ones, threes = s / n, (s**3 - 3 * n * s + 2 * s) / 6 / triples
-    rest = known.sum(1, keepdim=True) - known  # (M + 1, n), the sum over the other players
-    share_ones, share_threes = known / n, known * (rest**2 - (n - 1)) / 2 / 3 / triples
-    best = torch.full((data.shape[1],), -torch.inf).to(data)
-    shares, fit = torch.zeros(data.shape[1], n).to(data), torch.zeros_like(data.T)
-    for w in WEIGHTS:
-        signal, gives = ones + w * threes, share_ones + w * share_threes
-        for noise in NOISE:
-            spread = torch.full((m + 1,), noise).to(x)
-            spread[-1] = noise / 100  # d(N) holds nearly exactly
-            factor = torch.linalg.cholesky(signal + spread.diag())
-            solved = torch.cholesky_solve(data, factor)  # (M + 1, B)
-            scale = (data * solved).sum(0).clamp_min(1e-300) / (m + 1)
-            likelihood = -0.5 * ((m + 1) * scale.log() + 2 * factor.diagonal().log().sum())
-            better = likelihood > best
-            best = torch.where(better, likelihood, best)
-            shares = torch.where(better[:, None], solved.T @ gives, shares)
-            fit = torch.where(better[:, None], solved.T @ signal, fit)
+    alone = (half.sum(1) == 1).nonzero()[:, 0].to(values.device)
+    size = shares.abs()
+    if len(alone) == half.shape[1]:
+        first, last = values[:, 0, alone] - ends[:, :1], ends[:, 1:] - values[:, 1, alone]  # (B, n)
+        size = torch.empty_like(size)
+        size[:, half.to(values.device)[alone].long().argmax(1)] = ((first**2 + last**2) / 2).sqrt()
+    size = size.clamp_min(1e-9 * size.amax(1, keepdim=True)).clamp_min(1e-150)
+    return size / size.sum(1, keepdim=True)
+
+
+def _interactions(x: Tensor, difference: Tensor, change: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Model d as a Gaussian process in which players interact: its shares (B, n), its d(S) (B, M) and d(N) (B,).
+
+    Its covariance is the odd part of $\prod_i (1 + r_i x_i x'_i)$, a sum over all sets of players, in which important
+    players interact more. With $r_i = \tanh θ_i$ it is $\sinh(\sum_i θ_i x_i x'_i)$ but for a factor: one product of
+    matrices. θ is t times `size`, (B, n); each example takes the t under which its data are likeliest.
+    Shares are $\int_0^1$ of d's derivative along the diagonal (Owen 1972), by Gauss and Legendre's rule.
+    """
+    known = torch.cat([x, torch.ones_like(x[:1])])  # (M + 1, n): d(N) is known too
+    data = torch.cat([difference, change[:, None]], dim=1)  # (B, M + 1)
+    noise = torch.full_like(data[0], NOISE)
+    noise[-1] /= 100  # d(N) holds nearly exactly
+    best = torch.full_like(change, -torch.inf)
+    shares, fit = torch.zeros_like(size), torch.zeros_like(data)
+    for strength in STRENGTHS:
+        theta = strength * size
+        top = torch.sinh(theta.sum(1))[:, None, None]
+        covariance = torch.sinh((known * theta[:, None]) @ known.T) / top  # (B, M + 1, M + 1)
+        factor = torch.linalg.cholesky(covariance + noise.diag())
+        solved = torch.cholesky_solve(data[..., None], factor)[..., 0]  # (B, M + 1)
+        variance = (data * solved).sum(1).clamp_min(1e-300) / len(known)
+        likelihood = -0.5 * len(known) * variance.log() - factor.diagonal(dim1=1, dim2=2).log().sum(1)
+        better = likelihood > best
+        best = torch.where(better, likelihood, best)
+        gives = _shares_of_products(known, theta.tanh()) * theta.cosh().prod(1)[:, None, None] / top
+        shares = torch.where(better[:, None], torch.einsum("bm,bmn->bn", solved, gives), shares)
+        fit = torch.where(better[:, None], torch.einsum("bm,bmk->bk", solved, covariance), fit)
     return shares, fit[:, :-1], fit[:, -1]
+
+
+def _shares_of_products(x: Tensor, r: Tensor) -> Tensor:
+    """Return the shares, (B, M, n), of the games that are the odd part of S -> Π (1 + r_i x_i s_i): x (M, n), r (B, n).
+
+    The integral over [-1, 1] leaves out the even part by itself.
+    """
+    n = x.shape[1]
+    places, weights = np.polynomial.legendre.leggauss(min((n + 1) // 2, 12))
+    rx = r[:, None] * x  # (B, M, n)
+    found = torch.zeros_like(rx)
+    for place, weight in zip(places.tolist(), weights.tolist(), strict=True):
+        each = 1 + place * rx
+        found += weight / 2 * each.prod(2, keepdim=True) / each
+    return rx * found

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from bigmodel_lab.errors import InputError
-from bigmodel_lab.explain import kernel
 from bigmodel_lab.explain.contract import Explanation, Forward, Run, Target, running
+from bigmodel_lab.explain.kernel import draw, regress
 from bigmodel_lab.explain.players import Players
 
 __all__ = ["exact_shapley", "kernel_shap", "shapley_sampling"]
@@ -67,18 +67,16 @@ def kernel_shap(
     embedding: nn.Module | None = None,
     groups: Tensor | None = None,
     budget: int = 200,
-    order: int = 3,
+    interactions: bool = True,
     seed: int = 0,
 ) -> Explanation:
     """Estimate Shapley values from `budget` forwards per example, the full and the empty coalition among them.
 
     The regression of Lundberg & Lee (2017), theorem 2, with each coalition beside its complement and the sum as a
-    constraint that is eliminated (Covert & Lee 2021, arXiv 2012.01536); see `kernel`. With `order` 3, a model of the
-    interactions of three players takes out most of the sampling error first; 1 is KernelSHAP alone. With 2^n forwards
-    the values are exact. `embedding` is not needed; a player's value is spread evenly over its elements.
+    constraint that is eliminated (Covert & Lee 2021, arXiv 2012.01536). With `interactions`, a model of what players
+    do together takes out most of the sampling error first (see `kernel`); without, it is KernelSHAP alone. With 2^n
+    forwards the values are exact. `embedding` is not needed; a player's value is spread evenly over its elements.
     """
-    if order not in (1, 3):
-        raise InputError("order 1 (KernelSHAP alone) or 3 (with interactions of three)", got=repr(order))
     with running("kernel_shap", forward, inputs, target, baseline, discrete=True) as run:
         players = Players(run.inputs, groups)
         n = players.count
@@ -89,10 +87,10 @@ def kernel_shap(
         change = run.change()
         shares = change.double()[:, None]  # of one player
         if n > 1:
-            half, weight = kernel.draw(n, (budget - 2) // 2, torch.Generator().manual_seed(seed))
-            values = _values(run, players, torch.cat([half, ~half])).unflatten(1, (2, len(half)))
-            difference = values[:, 0] - values[:, 1]  # (B, M), v(S) - v(N without S)
-            shares = kernel.regress(half, weight, difference, change.double(), order)
+            half, weight = draw(n, (budget - 2) // 2, torch.Generator().manual_seed(seed))
+            values = _values(run, players, torch.cat([half, ~half])).unflatten(1, (2, len(half)))  # (B, 2, M)
+            ends = torch.stack([run.score.double() - shares[:, 0], run.score.double()], dim=1)
+            shares = regress(half, weight, values, ends, interactions=interactions)
         return run.explanation(players.spread(shares.to(run.score.dtype)), gap=True, change=change)
 
 

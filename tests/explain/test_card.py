@@ -220,6 +220,9 @@ class TestTheFile:
         assert "a &lt;b&gt; c" in shown
         assert not re.search(r"<h\d|\*\*|```", shown)
         assert "<td>python <code>x</code> | y</td>" in shown
+        code = re.search(r"<pre>(.*?)</pre>", shown, re.DOTALL)[1]
+        assert code.splitlines()[0] == "from bigmodel_lab.explain import card"
+        assert code.splitlines()[-1].startswith("print(")
         rows = [line for line in card.text.splitlines() if line.startswith("| ") and "---" not in line]
         empty = sum(not line.strip("| ") for line in rows)
         assert shown.count("<tr>") == len(rows) - empty
@@ -389,8 +392,8 @@ class TestBoards:
         assert "| saliency on vit |" in made(model, board=board).text
 
     def test_the_librarys_own_board_fits(self, model):
-        pytest.importorskip("bigmodel_lab.explain.board")
-        from bigmodel_lab.explain.board import Case, board
+        pytest.importorskip("bigmodel_lab.explain.boards")
+        from bigmodel_lab.explain.boards import Case, board
         from bigmodel_lab.explain.methods.gradients import saliency
 
         class Mass:

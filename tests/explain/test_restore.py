@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bigmodel_lab.explain.restore import unchanged
+from bigmodel_lab.explain.contract.restore import unchanged
 
 
 class Small(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bigmodel_lab.errors import InputError
-from bigmodel_lab.explain.restore import unchanged
+from bigmodel_lab.explain.contract.restore import unchanged
 
 __all__ = ["example_for"]
 

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from bigmodel_lab.explain.auditing.judge import Verdict, judge
-from bigmodel_lab.explain.restore import unchanged
+from bigmodel_lab.explain.contract.restore import unchanged
 
 __all__ = ["FunctionCall", "ModuleCall", "Record", "record"]
 

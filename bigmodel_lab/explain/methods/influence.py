@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from bigmodel_lab.errors import InputError
-from bigmodel_lab.explain import checks
-from bigmodel_lab.explain.contract import Explanation
-from bigmodel_lab.explain.restore import unchanged
+from bigmodel_lab.explain.contract import Explanation, checks
+from bigmodel_lab.explain.contract.restore import unchanged
 
 __all__ = ["self_influence", "tracin"]
 

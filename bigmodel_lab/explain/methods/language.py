@@ -16,9 +16,8 @@ from captum.attr import FeatureAblation, KernelShap, ShapleyValueSampling
 from torch import Tensor, nn
 
 from bigmodel_lab.errors import InputError
-from bigmodel_lab.explain import checks
-from bigmodel_lab.explain.contract import Explanation
-from bigmodel_lab.explain.restore import unchanged
+from bigmodel_lab.explain.contract import Explanation, checks
+from bigmodel_lab.explain.contract.restore import unchanged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

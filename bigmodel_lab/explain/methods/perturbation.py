@@ -1,12 +1,12 @@
-"""Methods that switch parts of the input off and look at the score: no gradients, any function, token ids as they are.
+r"""Methods that switch parts of the input off and look at the score: no gradients, any function, token ids as they are.
 
 All examples and all changes go through the model together, in chunks.
 Sources: Zeiler & Fergus (2014), arXiv 1311.2901 (occlusion); Ribeiro et al. (2016), arXiv 1602.04938 (LIME).
-Dimension letters: B examples, C channels, H height, W width, T tokens or time steps, n players, M changes.
+Dimension letters: B examples, C channels, H height, W width, T tokens or time steps, D features, n players, M changes.
 """
 
 from collections.abc import Callable
-from math import ceil
+from math import ceil, prod
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from bigmodel_lab.explain.players import Players
 
 __all__ = ["ablation", "lime", "occlusion"]
 
-PENALTIES = {"ridge": 1.0, "lasso": 0.01}  # how strong where nothing is said
+SIDE = 8  # of the window over an image, in pixels
 
 
 def ablation(
@@ -29,16 +29,16 @@ def ablation(
     embedding: nn.Module | None = None,
     groups: Tensor | None = None,
 ) -> Explanation:
-    """Return how much the score falls when one player alone is replaced by the baseline: f(x) - f(x without i).
+    """Return how much the score falls when one player alone is replaced by the baseline: f(x) - f(x without it).
 
-    Every element carries its player's whole value, as in Captum's FeatureAblation; `Players.mean` reads them out.
-    Groups are those of `players.Players`; `embedding` is not needed.
+    The fall is spread evenly over the player's elements, and `Players.collect` sums it up again; Captum's
+    FeatureAblation gives it whole to each. Groups are those of `players.Players`; `embedding` is not needed.
     """
     with running("ablation", forward, inputs, target, baseline, discrete=True) as run:
         players = Players(run.inputs, groups)
         others = ~torch.eye(players.count, dtype=torch.bool, device=run.x.device)  # (n, n): all but one
-        values = run.score[:, None] - _scores(run, len(others), players.rows(run.inputs, run.base, others))
-        return run.explanation(players.whole(values), gap=False)
+        falls = run.score[:, None] - _scores(run, len(others), players.rows(run.inputs, run.base, others))
+        return run.explanation(players.spread(falls), gap=False)
 
 
 def occlusion(
@@ -53,26 +53,31 @@ def occlusion(
 ) -> Explanation:
     """Slide a window of the baseline over the input; an element's value is the mean fall of the score under it.
 
-    The window has a size for each place, not for channels or features: H and W of images (B, C, H, W), T of texts
-    (B, T) and series (B, T, D). Without one: a quarter of each side of an image, by half a window; one token or step.
-    The last window may reach over the edge (Zeiler & Fergus 2014; Captum's Occlusion). `embedding` is not needed.
+    `window` and `stride` have a size for each dimension of one example, as in Captum's Occlusion: (C, H, W) of images,
+    (T,) of texts, (T, D) of series. One integer is the size along H and W, or along T; channels and features go
+    together. Without a window: 8 × 8 pixels, one token, one step. Without a stride: half the window. The last window
+    may be cut off by the edge. `embedding` is not needed.
     """
     with running("occlusion", forward, inputs, target, baseline, discrete=True) as run:
-        sides = tuple(inputs.shape[1:2] if inputs.ndim < 4 else inputs.shape[2:])
-        covered = _windows(sides, window, stride).to(run.x.device)  # (M, *sides)
-        behind = inputs.ndim - 1 - len(sides)  # dimensions that the window covers whole: C of images, D of series
-        shape = (*[1] * behind, *sides) if inputs.ndim > 3 else (*sides, *[1] * behind)
-        masks = covered.view(-1, *shape)
+        inside = [one.to(run.x.device) for one in _windows(tuple(inputs.shape[1:]), window, stride)]
+        places = [len(one) for one in inside]  # of the window, in each dimension
+        count = prod(places)
 
         def make(start: int, stop: int) -> Tensor:
             row = torch.arange(start, stop, device=run.x.device)
-            example = row // len(masks)
-            return torch.where(masks[row % len(masks)], run.base[example], run.inputs[example])
+            example, which = row // count, torch.unravel_index(row % count, places)
+            covered = torch.ones((), dtype=torch.bool, device=run.x.device)
+            for dimension, (one, place) in reversed(list(enumerate(zip(inside, which, strict=True)))):
+                shape = [1] * len(inside)
+                shape[dimension] = -1
+                covered = covered & one[place].view(len(row), *shape)  # (r, 1, ..., size, ..., 1)
+            return torch.where(covered, run.base[example], run.inputs[example])
 
-        falls = run.score[:, None] - _scores(run, len(masks), make)  # (B, M)
-        flat = covered.flatten(1).to(falls.dtype)  # (M, places)
-        values = falls @ flat / flat.sum(0)
-        return run.explanation(values.view(-1, *shape).expand(inputs.shape).clone(), gap=False)
+        falls = (run.score[:, None] - _scores(run, count, make)).view(-1, *places)
+        times = torch.ones(1, *places).to(falls)
+        for one in inside:  # sums over all windows on an element, dimension by dimension
+            falls, times = (torch.tensordot(some, one.to(falls), ([1], [0])) for some in (falls, times))
+        return run.explanation(falls / times, gap=False)
 
 
 def lime(
@@ -85,78 +90,86 @@ def lime(
     groups: Tensor | None = None,
     budget: int = 200,
     width: float = 0.25,
-    penalty: str = "ridge",
-    alpha: float | None = None,
+    penalty: float = 1.0,
     seed: int = 0,
 ) -> Explanation:
-    """Return the coefficients of a linear model of the score around x, over which players are present (LIME).
+    r"""Return the slopes φ of a linear model of the score around x, over which players are present (LIME).
 
-    `budget` coalitions are drawn, each player present with probability 1/2, the full one first; examples share them.
-    Their weight is exp(-D² / `width`²), D the cosine distance from the full one (Ribeiro et al. 2016, section
-    3.3; the authors' package takes its square root). The fit is scikit-learn's, with `penalty` "ridge" or "lasso" of
-    strength `alpha`; None: 1 and 0.01. Every element carries its player's whole coefficient, as in Captum.
-    Groups are those of `players.Players`; `embedding` is not needed.
+    With $z \in \{0, 1\}^n$ for who is present, drawn by fair coins `budget` times (the first z is all ones), they solve
+
+    $\min_{φ, c} \sum_z π(z) (v(z) - c - φ \cdot z)^2 + λ |φ|^2$ with $π(z) = \sqrt{\exp(-d(z)^2 / σ^2)}$,
+
+    $d(z) = 1 - \sqrt{\sum_i z_i / n}$ the cosine distance to all ones, σ `width` and λ `penalty`. This is the authors'
+    package, where π has a root that the paper's section 3.3 lacks. All examples share the z, and scikit-learn's Ridge
+    fits them at once; a z met twice is evaluated once and counts twice. Slopes promise no sum, so there is no gap.
+    They are spread evenly over a player's elements. Groups are those of `players.Players`; `embedding` is not needed.
     """
-    if penalty not in PENALTIES:
-        raise InputError('penalty="ridge" or penalty="lasso"', got=repr(penalty))
-    alpha = PENALTIES[penalty] if alpha is None else alpha
-    if budget < 2 or width <= 0 or alpha < 0:
-        raise InputError("a budget of at least 2, width > 0, alpha >= 0", got=f"{budget}, {width}, {alpha}")
+    if not (width > 0 and penalty > 0):
+        raise InputError("width and penalty above 0", got=f"width={width}, penalty={penalty}")
     with running("lime", forward, inputs, target, baseline, discrete=True) as run:
         players = Players(run.inputs, groups)
-        some = _coalitions(players.count, budget, seed)[1:].to(run.x.device)  # f(x) is known
-        scores = _scores(run, len(some), players.rows(run.inputs, run.base, some))
-        scores = torch.cat([run.score[:, None], scores], dim=1)  # (B, M)
-        some = torch.cat([torch.ones_like(some[:1]), some]).double().cpu()
-        values = _fit(some, scores.double().cpu(), width, penalty, alpha).to(scores)
-        return run.explanation(players.whole(values), gap=False)
+        n = players.count
+        if budget < n + 1:
+            hint = "more forwards, or fewer players by groups="
+            raise InputError(f"a budget of at least {n + 1} forwards for {n} players", got=repr(budget), hint=hint)
+        drawn = torch.rand(budget, n, generator=torch.Generator().manual_seed(seed)) < 0.5  # (M, n)
+        drawn[0] = True
+        some, which = torch.unique(drawn, dim=0, return_inverse=True)  # sorted: all ones come last, f(x) is known
+        make = players.rows(run.inputs, run.base, some[:-1].to(run.x.device))
+        scores = torch.cat([_scores(run, len(some) - 1, make), run.score[:, None]], dim=1)[:, which.to(run.x.device)]
+        slopes = _fit(drawn.double(), scores.double().cpu(), width, penalty)
+        return run.explanation(players.spread(slopes.to(scores)), gap=False)
 
 
 def _scores(run: Run, count: int, make: Callable[[int, int], Tensor]) -> Tensor:
     """Return the score of `count` changes of every example, (B, M); row r is change r % M of example r // M."""
+    if not count:
+        return run.score.new_zeros(len(run.inputs), 0)
     owner = torch.arange(len(run.inputs), device=run.x.device).repeat_interleave(count)
     return run.evaluate(len(owner), make, owner).view(len(run.inputs), count)
 
 
-def _windows(sides: tuple[int, ...], window: int | tuple | None, stride: int | tuple | None) -> Tensor:
-    """Return what each position of the window covers, (M, *sides) bool."""
+def _windows(sides: tuple[int, ...], window: int | tuple | None, stride: int | tuple | None) -> list[Tensor]:
+    """Return for each dimension what each place of the window covers, (places, side) bool."""
+    channels = len(sides) > 2  # the whole dimension that one integer leaves out: C before H and W, D after T
+    whole = {0} if channels else {1}
     if window is None:
-        window = tuple(max(1, side // 4) for side in sides) if len(sides) > 1 else 1
-    sizes = (window,) * len(sides) if isinstance(window, int) else tuple(window)
+        window = SIDE if channels else 1
+        window = tuple(side if d in whole else min(window, side) for d, side in enumerate(sides))
+    sizes = tuple(side if d in whole else window for d, side in enumerate(sides)) if _whole(window) else window
+    expected = f"a window within the example's {' × '.join(map(str, sides))}: one integer, or {len(sides)} of them"
+    if not _fit_in(sizes, sides):
+        raise InputError(expected, got=f"window={window!r}")
     if stride is None:
         stride = tuple(max(1, size // 2) for size in sizes)
-    steps = (stride,) * len(sides) if isinstance(stride, int) else tuple(stride)
-    fits = len(sizes) == len(steps) == len(sides) and all(
-        1 <= step <= size <= side for step, size, side in zip(steps, sizes, sides, strict=True)
+    steps = tuple(size if d in whole else stride for d, size in enumerate(sizes)) if _whole(stride) else stride
+    if not _fit_in(steps, sizes):
+        expected = f"a stride from 1 to the window's {' × '.join(map(str, sizes))}, so that nothing is left out"
+        raise InputError(expected, got=f"stride={stride!r}")
+    inside = []
+    for side, size, step in zip(sides, sizes, steps, strict=True):
+        first = step * torch.arange(ceil((side - size) / step) + 1)[:, None]  # (places, 1)
+        inside.append((torch.arange(side) >= first) & (torch.arange(side) < first + size))
+    return inside
+
+
+def _whole(size: object) -> bool:
+    return isinstance(size, int) and not isinstance(size, bool)
+
+
+def _fit_in(sizes: object, limits: tuple[int, ...]) -> bool:
+    return (
+        isinstance(sizes, tuple | list)
+        and len(sizes) == len(limits)
+        and all(_whole(size) and 1 <= size <= limit for size, limit in zip(sizes, limits, strict=True))
     )
-    if not fits:
-        raise InputError(
-            f"a window within {' × '.join(map(str, sides))}, and a stride from 1 to the window: no gaps between",
-            got=f"window={window}, stride={stride}",
-        )
-    covered = torch.ones(1, *[1] * len(sides), dtype=torch.bool)
-    for place, (step, size, side) in enumerate(zip(steps, sizes, sides, strict=True)):
-        first = step * torch.arange(ceil((side - size) / step) + 1)[:, None]
-        inside = (torch.arange(side) >= first) & (torch.arange(side) < first + size)  # (positions, side)
-        shape = [len(first), *[1] * len(sides)]
-        shape[1 + place] = side
-        covered = (covered[:, None] & inside.view(shape)).flatten(0, 1)  # (M, *sides so far)
-    return covered
 
 
-def _coalitions(n: int, budget: int, seed: int) -> Tensor:
-    """Return who is present in each sample, (M, n) bool; all in the first."""
-    drawn = torch.rand(budget, n, generator=torch.Generator().manual_seed(seed)) < 0.5
-    drawn[0] = True
-    return drawn
+def _fit(present: Tensor, scores: Tensor, width: float, penalty: float) -> Tensor:
+    """Return the weighted linear model's slopes, (B, n): present (M, n), scores (B, M), all float64."""
+    from sklearn.linear_model import Ridge
 
-
-def _fit(present: Tensor, scores: Tensor, width: float, penalty: str, alpha: float) -> Tensor:
-    """Return the weighted linear model's coefficients, (B, n): present (M, n), scores (B, M), float64."""
-    from sklearn.linear_model import Lasso, Ridge
-
-    distance = 1 - (present.mean(1)).sqrt()  # cosine between a coalition and the full one: sqrt(|S| / n)
-    weight = (-(distance**2) / width**2).exp()
-    model = (Ridge if penalty == "ridge" else Lasso)(alpha=alpha)
-    model.fit(present.numpy(), scores.T.numpy(), sample_weight=weight.numpy())
+    distance = 1 - present.mean(1).sqrt()  # cosine of a coalition and all ones: sqrt(|S| / n)
+    weight = (-(distance**2) / width**2).exp().sqrt()
+    model = Ridge(alpha=penalty).fit(present.numpy(), scores.T.numpy(), sample_weight=weight.numpy())
     return torch.as_tensor(model.coef_).reshape(len(scores), -1)

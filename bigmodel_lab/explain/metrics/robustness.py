@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from bigmodel_lab.errors import InputError
-from bigmodel_lab.explain.checks import check_inputs, check_model
 from bigmodel_lab.explain.contract import Forward
+from bigmodel_lab.explain.contract.checks import check_inputs, check_model
 from bigmodel_lab.explain.metrics.places import check_same, check_values, heat, midranks
 
 __all__ = ["max_sensitivity", "randomisation", "randomised"]

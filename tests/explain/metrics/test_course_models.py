@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from bigmodel_lab.explain.board import Case, board
+from bigmodel_lab.explain.boards import Case, board
 from bigmodel_lab.explain.methods.gradients import saliency
 from bigmodel_lab.explain.metrics import METRICS, max_sensitivity, randomisation, randomised
 from bigmodel_lab.models.cnn import CNN, CNNConfig

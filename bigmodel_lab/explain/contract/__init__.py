@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from bigmodel_lab.errors import InputError
-from bigmodel_lab.explain import checks
-from bigmodel_lab.explain.restore import unchanged
+from bigmodel_lab.explain.contract import checks
+from bigmodel_lab.explain.contract.restore import unchanged
 
 __all__ = ["Explanation", "Forward", "Run", "Scores", "Target", "running", "select"]
 
