@@ -136,22 +136,24 @@ def _interactions(x: Tensor, difference: Tensor, change: Tensor, size: Tensor) -
     data = torch.cat([difference, change[:, None]], dim=1)  # (B, M + 1)
     noise = torch.full_like(data[0], NOISE)
     noise[-1] /= 100  # d(N) holds nearly exactly
-    best = torch.full_like(change, -torch.inf)
-    shares, fit = torch.zeros_like(size), torch.zeros_like(data)
+    best, chosen = torch.full_like(change, -torch.inf), torch.full_like(change, STRENGTHS[0])
+    solved, fit = torch.zeros_like(data), torch.zeros_like(data)
     for strength in STRENGTHS:
         theta = strength * size
-        top = torch.sinh(theta.sum(1))[:, None, None]
-        covariance = torch.sinh((known * theta[:, None]) @ known.T) / top  # (B, M + 1, M + 1)
+        covariance = torch.sinh((known * theta[:, None]) @ known.T)  # (B, M + 1, M + 1)
+        covariance /= torch.sinh(theta.sum(1))[:, None, None]
         factor = torch.linalg.cholesky(covariance + noise.diag())
-        solved = torch.cholesky_solve(data[..., None], factor)[..., 0]  # (B, M + 1)
-        variance = (data * solved).sum(1).clamp_min(1e-300) / len(known)
+        found = torch.cholesky_solve(data[..., None], factor)[..., 0]  # (B, M + 1)
+        variance = (data * found).sum(1).clamp_min(1e-300) / len(known)
         likelihood = -0.5 * len(known) * variance.log() - factor.diagonal(dim1=1, dim2=2).log().sum(1)
         better = likelihood > best
-        best = torch.where(better, likelihood, best)
-        gives = _shares_of_products(known, theta.tanh()) * theta.cosh().prod(1)[:, None, None] / top
-        shares = torch.where(better[:, None], torch.einsum("bm,bmn->bn", solved, gives), shares)
-        fit = torch.where(better[:, None], torch.einsum("bm,bmk->bk", solved, covariance), fit)
-    return shares, fit[:, :-1], fit[:, -1]
+        best, chosen = torch.where(better, likelihood, best), torch.where(better, strength, chosen)
+        solved = torch.where(better[:, None], found, solved)
+        fit = torch.where(better[:, None], data - noise * found, fit)  # covariance times found
+    theta = chosen[:, None] * size
+    factor = theta.cosh().prod(1) / torch.sinh(theta.sum(1))
+    gives = _shares_of_products(known, theta.tanh()) * factor[:, None, None]
+    return torch.einsum("bm,bmn->bn", solved, gives), fit[:, :-1], fit[:, -1]
 
 
 def _shares_of_products(x: Tensor, r: Tensor) -> Tensor:

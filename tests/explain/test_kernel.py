@@ -87,7 +87,7 @@ def game(n, sizes, seed=0, examples=3):
         return weights @ chi.double().T
 
     odd = sets.sum(1) % 2 == 1
-    shares = 2 * (weights * odd / sets.sum(1)) @ sets.double()  # χ_T changes by 2 from nobody to all
+    shares = 2 * (weights * odd / sets.sum(1).clamp_min(1)) @ sets.double()  # χ_T changes by 2 from nobody to all
     return value, shares
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bigmodel_lab.errors import InputError
-from bigmodel_lab.explain.contract import ROWS, Forward, Run, Target, running
+from bigmodel_lab.explain.contract import ROWS, Forward, Run, Target, checks, running
 from bigmodel_lab.explain.methods.layers import at_layer, check_layer
 
 __all__ = ["Concept", "Pool", "tcav"]
@@ -68,6 +68,7 @@ def tcav(
     `lambda h: h.mean((2, 3))` for channels of (B, C, H, W). Token ids need no embedding here, and nothing a baseline.
     """
     pool = pool or (lambda hidden: hidden.flatten(1))
+    checks.check_inputs("tcav", inputs, None, discrete=True)
     count = _check_sets(inputs, concept, random, repeats)
     ids = not inputs.is_floating_point()
     with running("tcav", forward, inputs, target, 0 if ids else None, discrete=True) as run:

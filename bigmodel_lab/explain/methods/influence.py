@@ -7,6 +7,7 @@ Dimension letters: B examples that are asked about, N training examples, P param
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 
 import torch
 import torch.nn.functional as F
@@ -41,10 +42,11 @@ def tracin(
     and targets (N, ...), `checkpoints` state dicts saved during training (None: the model as it is), `rates` their
     learning rates. `parameters` names those that count, whole or by the start of their names (("head.",): the last
     layer alone); None takes all that train. Gradients of `chunk` examples are kept at once, and those of all B.
+    Backward hooks of the model rest meanwhile: torch.func cannot follow them.
     """
     with _Gradients(forward, checkpoints, rates, loss, parameters, chunk) as of:
         (x, y), (x_train, y_train) = _pair(inputs, target, "inputs"), _pair(*training, "training examples")
-        values = x_train.new_zeros(len(x), len(x_train), dtype=of.dtype)
+        values = torch.zeros(len(x), len(x_train), dtype=of.dtype, device=x.device)
         for rate, weights in of.checkpoints():
             asked = torch.cat([of(weights, *part) for part in _parts(x, y, chunk)])  # (B, P)
             rows = [asked @ of(weights, *part).T for part in _parts(x_train, y_train, chunk)]
@@ -69,7 +71,7 @@ def self_influence(
     """
     with _Gradients(forward, checkpoints, rates, loss, parameters, chunk) as of:
         x, y = _pair(inputs, target, "inputs")
-        values = x.new_zeros(len(x), dtype=of.dtype)
+        values = torch.zeros(len(x), dtype=of.dtype, device=x.device)
         for rate, weights in of.checkpoints():
             values += rate * torch.cat([of(weights, *part).square().sum(1) for part in _parts(x, y, chunk)])
         return of.explanation("self_influence", values)
@@ -105,8 +107,13 @@ class _Gradients:
         self.together, self.alone = vmap(one, in_dims=(None, None, 0, 0)), one
 
     def __enter__(self) -> "_Gradients":
-        self.restore = unchanged(self.model)
-        self.restore.__enter__()
+        with ExitStack() as stack:
+            stack.enter_context(unchanged(self.model))
+            stack.enter_context(torch.inference_mode(False))
+            for module in self.model.modules():
+                module._backward_hooks.clear()  # `unchanged` puts them back
+                module._backward_pre_hooks.clear()
+            self.restore = stack.pop_all()
         return self
 
     def __exit__(self, *error) -> None:
@@ -116,7 +123,7 @@ class _Gradients:
         """Yield the learning rate and the state of each checkpoint, split into what counts and the rest."""
         place = next(self.model.parameters()).device
         for rate, state in zip(self.rates, self.states, strict=True):
-            state = {name: value.detach().to(place) for name, value in state.items()}
+            state = {name: _plain(value).to(place) for name, value in state.items()}
             counted = {name: state[name] for name in self.names}
             yield rate, (counted, {name: value for name, value in state.items() if name not in counted})
 
@@ -128,6 +135,7 @@ class _Gradients:
         """Return the gradients of examples x (b, ...), y (b, ...) as rows (b, P)."""
         checks.check_inputs("tracin", x, None, discrete=True)
         checks.check_model(self.model, x, None)
+        x, y = _plain(x), _plain(y)
         self.spent += len(x)
         if self.together is not None:
             try:
@@ -140,7 +148,7 @@ class _Gradients:
         return torch.cat([self._rows(self.alone(*weights, *one), 1) for one in zip(x, y, strict=True)])
 
     def _explain(self, weights, x, y, error) -> None:
-        """Find out whether only vmap failed: else the fault is in the loss or the targets, and is said here."""
+        """Find out whether only vmap failed, each time: else the fault is in the loss, the targets or the model."""
         try:
             with torch.no_grad():
                 values = [self._one(*weights, *one) for one in zip(x, y, strict=True)]
@@ -150,6 +158,12 @@ class _Gradients:
         if not isinstance(value := values[0], Tensor) or value.ndim:
             got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise InputError("a loss that returns one number", got=got, hint="reduction='mean'") from error
+        try:
+            self.together(*weights, x[:2], y[:2])
+        except (RuntimeError, ValueError, IndexError, NotImplementedError):
+            pass
+        else:
+            raise error  # it does not come again, so it is not vmap's
         self.notes.append("one example at a time: torch.func.vmap cannot follow this model")
 
     def _rows(self, gradients, count: int) -> Tensor:
@@ -162,6 +176,11 @@ class _Gradients:
         seconds = time.perf_counter() - self.started
         spent = {"forwards": self.spent, "backwards": self.spent, "seconds": seconds, "notes": tuple(self.notes)}
         return Explanation(method=method, values=values.detach(), gap=None, **spent)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Return a tensor that can be differentiated, also if it was made in inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor.detach()
 
 
 def _rates(rates: Sequence[float] | float, count: int) -> list[float]:

@@ -16,7 +16,7 @@ from captum.attr import FeatureAblation, KernelShap, ShapleyValueSampling
 from torch import Tensor, nn
 
 from bigmodel_lab.errors import InputError
-from bigmodel_lab.explain.contract import Explanation, checks
+from bigmodel_lab.explain.contract import Explanation, Run, Scores, checks
 from bigmodel_lab.explain.contract.restore import unchanged
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def llm_attribution(
     - "shapley": Shapley values from `samples` random orders; - "kernel_shap": from `samples` random coalitions.
       Both sum to the fall when all tokens are replaced; the gap (N,) says how nearly.
 
-    Earlier new tokens stay as they are. `chunk` prompts go through the model at once.
+    Earlier new tokens stay as they are. `chunk` prompts go through the model at once, fewer where memory is short: then
+    the notes say so.
     """
     started = time.perf_counter()
     if method not in ("ablation", "kernel_shap", "shapley"):
@@ -82,10 +83,14 @@ def llm_attribution(
         if not players.any():
             raise InputError("a prompt with a token that is not special", got="special tokens alone")
 
+        nothing = torch.zeros(1, device=device)
+        run = Run("llm_attribution", Scores(forward), prompt, prompt, base, base, None, nothing, started)
+        chunks = _Chunks(run, lambda prompts: counted.log_probabilities(prompts, new), chunk)
+
         def value(there: Tensor) -> Tensor:
             keep = torch.ones(len(there), prompt.shape[1], dtype=torch.bool, device=device)
             keep[:, players] = there.bool()
-            return counted.log_probabilities(torch.where(keep, prompt, base), new)
+            return chunks(torch.where(keep, prompt, base))
 
         everyone = torch.ones(1, int(players.sum()), device=device)
         with torch.random.fork_rng(devices=[]):
@@ -102,6 +107,7 @@ def llm_attribution(
         forwards=counted.forwards,
         backwards=0,
         seconds=time.perf_counter() - started,
+        notes=tuple(run.notes),
         prompt=tuple(tokenizer.decode([i]) for i in prompt[0].tolist()),
         new=tuple(tokenizer.decode([i]) for i in new[0].tolist()),
     )
@@ -136,6 +142,24 @@ class _Counted:
         most = getattr(getattr(self.model, "config", None), "max_position_embeddings", None)
         if most is not None and length > most:
             raise InputError(f"at most {most} tokens, prompt and continuation together", got=f"{length}")
+
+
+class _Chunks:
+    """A function of rows, called with few enough of them to fit into memory; it remembers how many that are."""
+
+    def __init__(self, run: Run, function: Callable[[Tensor], Tensor], most: int) -> None:
+        self.run, self.function, self.most = run, function, most
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Return the function of rows (R, ...), joined."""
+
+        def work(start: int, stop: int) -> Tensor:
+            found = self.function(rows[start:stop])
+            if stop < len(rows):
+                self.most = stop - start  # a whole chunk: no more than this next time
+            return found
+
+        return torch.cat(self.run._chunks(len(rows), self.most, work))
 
 
 def _prompt(inputs: str | Tensor, tokenizer: "PreTrainedTokenizerBase") -> Tensor:

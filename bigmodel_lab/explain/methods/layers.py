@@ -125,7 +125,9 @@ def at_layer(layer: nn.Module, count: int, call: Callable[[], Tensor]) -> tuple[
         handle.remove()
     if len(seen) != 1:
         got = f"{len(seen)} calls of this one"
-        raise InputError("a layer that the model calls once", got=got, hint="audit.mend(model) gives each call its own")
+        raise InputError(
+            "a layer that the model calls once", got=got, hint="explain.mend(model) gives each call its own"
+        )
     return seen[0], result
 
 

@@ -6,12 +6,13 @@ would be wrong without a word. Each function here looks for that. Captum's, but 
 Dimension letters: B examples, N background examples, S samples.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from captum.attr import LRP, DeepLift, DeepLiftShap, GuidedBackprop, InputXGradient
 from captum.attr._core.deep_lift import SUPPORTED_NON_LINEAR
+from captum.attr._core.lrp import SUPPORTED_NON_LINEAR_LAYERS
 from torch import Tensor, nn
 
 from bigmodel_lab.errors import InputError
@@ -25,7 +26,7 @@ from bigmodel_lab.explain.methods.sweeps import (
     sweep,
 )
 
-__all__ = ["deep_lift", "deep_shap", "gradient_shap", "guided_backprop", "lrp"]
+__all__ = ["deep_lift", "deep_shap", "gradient_shap", "guided", "guided_backprop", "lrp"]
 
 
 def deep_lift(
@@ -55,14 +56,8 @@ def deep_lift(
 
 @contextmanager
 def _ready(model: nn.Module) -> Iterator[None]:
-    """Let no two modules with rules share a tensor, and say what Captum means where a module is used twice.
-
-    In ReLU -> max-pooling two hooks sit on one tensor and run in the wrong order: Captum's rule of the first misses
-    what the second changed. A copy in between is enough. The hooks go with the run.
-    """
-    for module in model.modules():
-        if type(module) in SUPPORTED_NON_LINEAR:
-            module.register_forward_pre_hook(lambda module, inputs: tuple(one.clone() for one in inputs))
+    """Give modules with rules tensors of their own, and say what Captum means where a module is used twice."""
+    _own_inputs(module for module in model.modules() if type(module) in SUPPORTED_NON_LINEAR)
     try:
         yield
     except RuntimeError as error:
@@ -73,6 +68,16 @@ def _ready(model: nn.Module) -> Iterator[None]:
             got="an nn.Module with a rule that is called twice, or whose output is not used",
             hint="explain.mend(model) gives each call its own module; explain.audit(model) names them",
         ) from None
+
+
+def _own_inputs(modules: Iterable[nn.Module]) -> None:
+    """Let each of `modules` read a copy of its input, for the time of the run: Captum hangs its rules onto that tensor.
+
+    In ReLU -> max-pooling two rules would sit on one tensor and run in the wrong order. In x + f(relu(x)) the rule of
+    the ReLU would change what comes back by the other way as well.
+    """
+    for module in modules:
+        module.register_forward_pre_hook(lambda module, inputs: tuple(one.clone() for one in inputs))
 
 
 def deep_shap(
@@ -155,10 +160,16 @@ def guided_backprop(
     Refuses models without `nn.ReLU` modules; no baseline. For token ids: the length of each token's vector.
     """
     with running("guided_backprop", forward, inputs, target, baseline, embedding=embedding) as run:
-        check_relus(run)
-        method = GuidedBackprop(run.scores)
-        values = run.each(lambda part: method.attribute(part.x, additional_forward_args=part.extra), chunk=ROWS)
+        values = guided(run)
         return run.explanation(values.norm(dim=-1) if run.ids is not None else values, gap=False)
+
+
+def guided(run: Run) -> Tensor:
+    """Return the guided gradient in the shape of x. Each ReLU reads a copy, so that only its own way is cut off."""
+    check_relus(run)
+    _own_inputs(module for module in run.model.modules() if isinstance(module, nn.ReLU))
+    method = GuidedBackprop(run.scores)
+    return run.each(lambda part: method.attribute(part.x, additional_forward_args=part.extra), chunk=ROWS)
 
 
 class _LRP(LRP):
@@ -188,6 +199,7 @@ def lrp(
     """
     with running("lrp", forward, inputs, target, baseline, embedding=embedding) as run:
         method, model = _LRP(run.scores), run.model
+        _own_inputs(module for module in model.modules() if type(module) in SUPPORTED_NON_LINEAR_LAYERS)
 
         def relevance(part: Run) -> Tensor:
             for module, rule in (rules or {}).items():  # each time: Captum takes them off when it is done
@@ -204,14 +216,21 @@ def lrp(
                 got=" ".join(str(error).split()).partition(" Please")[0],
                 hint="integrated_gradients, or gradient_shap; explain.mend(model) for an activation used twice",
             ) from None
-        if not rules and not any(isinstance(module, nn.Tanh) for module in model.modules()):
+        if not rules:
             _check_lrp(run, values)
         return run.explanation(values, gap=False)
 
 
 def _check_lrp(run: Run, values: Tensor) -> None:
-    """Hold ε-LRP against input × gradient, which it equals if every operation has its rule."""
+    """Hold ε-LRP against input × gradient, which it equals if every operation has its rule.
+
+    A Tanh has the slope tanh(z) / z here: it hands on all the relevance that it gets (Ancona et al. 2018, arXiv
+    1711.06104, proposition 1).
+    """
     method = InputXGradient(run.scores)
+    for module in run.model.modules():
+        if isinstance(module, nn.Tanh):
+            module.register_forward_hook(lambda module, inputs, output: _as_a_factor(inputs[0], output))
     expected = run.each(lambda part: method.attribute(part.x, additional_forward_args=part.extra), chunk=ROWS)
     off = (values - expected).flatten(1).abs().sum(1)
     if not (off <= 0.01 * expected.flatten(1).abs().sum(1) + 1e-6 * run.score.abs()).all():
@@ -220,3 +239,8 @@ def _check_lrp(run: Run, values: Tensor) -> None:
             got="others between them, such as a skip connection written x + y, which counts relevance twice",
             hint="input_x_gradient, which is what the ε-rule gives on ReLU networks; or captum.attr's Addition_Module",
         )
+
+
+def _as_a_factor(z: Tensor, output: Tensor) -> Tensor:
+    """Return `output` as z times a constant."""
+    return z * torch.where(z == 0, 1.0, output / z).detach()

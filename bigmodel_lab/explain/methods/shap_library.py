@@ -18,6 +18,8 @@ from bigmodel_lab.errors import InputError
 from bigmodel_lab.explain.contract import Explanation, Forward, Run, Scores, Target, running
 from bigmodel_lab.explain.methods.sweeps import at_least, background_change, background_x, check_sum
 
+LINEAR = {"Addition_Module", "Embedding", "Step"}  # plain gradients are right there; `mend` makes the sums and steps
+
 __all__ = ["shap_deep", "shap_gradient", "shap_partition"]
 
 
@@ -80,7 +82,7 @@ def shap_gradient(
     """Return the values of `shap.GradientExplainer`: `gradient_shap`'s, with pairs drawn at random, one by one."""
     at_least(1, samples=samples)
     with running("shap_gradient", forward, inputs, target, baseline, embedding=embedding) as run:
-        others = background_x(run, background)
+        others = background_x(run, background).clone()  # shap differentiates there: no inference tensor
 
         def values(part: Run) -> Tensor:
             from shap.explainers._gradient import _PyTorchGradient
@@ -181,10 +183,8 @@ def _quiet() -> Iterator[list[warnings.WarningMessage]]:
 
 
 def _note_unknown(run: Run, seen: list[warnings.WarningMessage]) -> None:
-    """Note the modules that SHAP has no rule for; an embedding needs none."""
+    """Note the modules that SHAP has no rule for, and that need one."""
     texts = {str(one.message) for one in seen}
-    names = sorted(
-        {text.split(": ")[1] for text in texts if text.startswith("unrecognized nn.Module: ")} - {"Embedding"}
-    )
+    names = sorted({text.split(": ")[1] for text in texts if text.startswith("unrecognized nn.Module: ")} - LINEAR)
     if names:
         run.note(f"{run.method}: SHAP has no rule for {', '.join(names)} and takes plain gradients there")

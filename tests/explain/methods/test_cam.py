@@ -7,10 +7,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from bigmodel_lab.errors import InputError
+from bigmodel_lab.explain.contract import running
 from bigmodel_lab.explain.methods import cam
 from bigmodel_lab.explain.methods.cam import grad_cam, guided_grad_cam
 from bigmodel_lab.explain.methods.rules import guided_backprop
+from bigmodel_lab.models.cnn import CNN, CNNConfig, ResidualBlock
 from tests.explain.toys import KINDS
+from tests.explain.zoo import Explained
 
 pytestmark = pytest.mark.filterwarnings("ignore:Setting backward hooks", "ignore:Input Tensor 0 did not already")
 
@@ -45,25 +48,72 @@ def test_by_hand():
 
 
 def test_a_map_of_nothing_is_said(samples):
-    s = samples["residual"]  # whose last convolution is the skip connection, and all against these classes
+    s = samples["residual"]
+    skip = last(s.model)  # all against these classes
     with pytest.warns(UserWarning, match="nothing in this layer speaks for the target, in any"):
-        found = grad_cam(s.model, s.inputs, s.target)
+        found = grad_cam(s.model, s.inputs, s.target, layer=skip)
     assert found.values.abs().sum() == 0
-    assert (grad_cam(s.model, s.inputs, s.target, positive=False).values <= 0).all()
+    assert (grad_cam(s.model, s.inputs, s.target, layer=skip, positive=False).values <= 0).all()
+
+
+class TestDefaultLayer:
+    def chosen(self, model, size=8):
+        with running("grad_cam", model, torch.rand(1, 3, size, size), 0) as run:
+            return cam._last(run)
+
+    @pytest.mark.parametrize("residual", [False, True])
+    @pytest.mark.parametrize("widths", [(4, 6), (4, 4)])
+    def test_of_the_course_cnn(self, residual, widths):
+        model = CNN(CNNConfig(widths=widths, residual=residual)).eval()
+        assert self.chosen(model) is (model.stages[-1] if residual else last(model))
+
+    def test_an_identity_as_skip_passes_around_the_last_convolution_too(self):
+        block = ResidualBlock(4, 4)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), block, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+        assert self.chosen(model) is block
+
+    def test_the_order_is_that_of_the_forward_pass(self):
+        class Swapped(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.last, self.first, self.head = nn.Conv2d(4, 4, 3), nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+                self.unused = nn.Conv2d(3, 3, 1)
+
+            def forward(self, x):
+                return self.head(self.last(self.first(x)).mean((2, 3)))
+
+        model = Swapped().eval()
+        assert self.chosen(model) is model.last
+
+    def test_a_skip_connection_in_the_models_own_forward_is_said(self):
+        class Flat(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.second, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Linear(4, 2)
+
+            def forward(self, x):
+                x = self.first(x)
+                return self.head((x + self.second(x)).mean((2, 3)))
+
+        model = Flat().eval()
+        with pytest.warns(UserWarning, match=r"passes around the last nn\.Conv2d, and it is in no block; try layer="):
+            assert self.chosen(model) is model.second
 
 
 @pytest.mark.filterwarnings("ignore:.*nothing in this layer")
 def test_captum_agrees(samples):
     for kind in ("cnn", "residual"):
         s = samples[kind]
-        layer = last(s.model)
+        layer = last(s.model) if kind == "cnn" else s.model.stages[-1]
         theirs = captum.LayerGradCam(s.model, layer).attribute(s.inputs, s.target, relu_attributions=True)
         heat = F.interpolate(theirs, (16, 16), mode="bilinear").detach()
         found = grad_cam(s.model, s.inputs, s.target)
         close(found.values.sum(1, keepdim=True), heat)
         close(found.values[:, 0], found.values[:, 2], atol=0)  # channels share equally
         close(grad_cam(s.model, s.inputs, s.target, layer=layer).values, found.values, atol=0)
-        assert (found.forwards, found.backwards) == (4, 2)
+        tries = 1 if kind == "cnn" else 2  # the skip connection, then the block
+        assert found.forwards == 2 + 1 + tries + 2  # the checks, the order of the layers, the tries, the map
+        assert found.backwards == tries + 2
         guided = captum.GuidedGradCam(s.model, layer).attribute(s.inputs, s.target, interpolate_mode="bilinear")
         close(guided_grad_cam(s.model, s.inputs, s.target).values, guided.detach())
         product = guided_backprop(s.model, s.inputs, s.target).values * heat
@@ -93,8 +143,7 @@ def test_tokens_are_laid_out_row_by_row(samples):
 def test_every_kind_of_model_answers_or_says_what_to_use(samples, kind, method):
     s = samples[kind]
     if kind in ("cnn", "residual") or (kind == "vit" and method is grad_cam):
-        layer = s.model.stages[-1] if kind == "residual" else None  # the block, not its skip connection
-        found = method(s.model, s.inputs, s.target, layer=layer)
+        found = method(s.model, s.inputs, s.target)
         assert found.values.shape == s.inputs.shape
         assert found.values.abs().sum() > 0
     else:
@@ -108,6 +157,27 @@ def test_chunks_do_not_matter(samples, monkeypatch):
     whole = guided_grad_cam(s.model, s.inputs, s.target).values
     monkeypatch.setattr(cam, "ROWS", 1)
     close(guided_grad_cam(s.model, s.inputs, s.target).values, whole, atol=1e-7)
+
+
+def test_guided_where_a_relu_reads_what_the_skip_connection_reads():
+    torch.manual_seed(0)
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.relu, self.conv = nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x):
+            return x + self.conv(self.relu(x))
+
+    layers = nn.Conv2d(1, 4, 3, padding=1), Block(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    model, x = nn.Sequential(*layers).eval(), torch.randn(2, 1, 8, 8)
+    found = guided_grad_cam(model, x, 1).values
+    heat = grad_cam(model, x, 1).values
+    right = Explained(model, x, None, 1, None).guided()[0]
+    close(found, right * heat)
+    theirs = captum.GuidedBackprop(model).attribute(x, target=1)
+    assert (theirs - right).abs().max() > 0.01
 
 
 class TestRefused:

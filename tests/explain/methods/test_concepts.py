@@ -136,6 +136,13 @@ def test_says_what_is_wrong(model, changes, message):
         ask(model, 0, **changes)
 
 
+@pytest.mark.parametrize("inputs", [[[1.0] * 8] * 4, None, torch.ones(8)], ids=["list", "nothing", "one"])
+def test_inputs_that_are_no_batch(model, inputs):
+    sets = {"concept": examples(20, 0), "random": examples(40, 1)}
+    with pytest.raises(InputError, match="inputs as a tensor"):
+        tcav(model, inputs, 0, layer=model, **sets)
+
+
 def test_leaves_nothing_behind_when_it_fails_half_way(model):
     calls = []
 

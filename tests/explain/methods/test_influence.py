@@ -179,3 +179,49 @@ def test_leaves_the_model_as_it_was():
     assert all(torch.equal(before[n], v) for n, v in model.state_dict().items())
     assert not model[0].weight.requires_grad
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_in_inference_mode_and_with_what_was_made_there():
+    model, x, y = network(), torch.randn(3, 4), torch.tensor([0, 1, 2])
+    want = tracin(model, x, y, training=(x, y)).values, self_influence(model, x, y).values
+    with torch.inference_mode():
+        pair, checkpoints = (x.clone(), y.clone()), [{n: v.clone() for n, v in model.state_dict().items()}]
+        found = [
+            tracin(model, *pair, training=pair, checkpoints=checkpoints).values,
+            self_influence(model, *pair, checkpoints=checkpoints).values,
+        ]
+        assert torch.is_inference_mode_enabled()
+    found += [tracin(model, *pair, training=pair).values, self_influence(model, *pair, checkpoints=checkpoints).values]
+    for got, right in zip(found, 2 * want, strict=True):
+        torch.testing.assert_close(got, right)
+        assert not got.is_inference()
+
+
+def test_a_backward_hook_of_the_user_rests_and_comes_back():
+    model, x, y = network(), torch.randn(3, 4), torch.tensor([0, 1, 2])
+    want, seen = self_influence(model, x, y).values, []
+    model[0].register_full_backward_hook(lambda *_: seen.append("after"))
+    model[2].register_full_backward_pre_hook(lambda *_: seen.append("before"))
+    found = self_influence(model, x, y)
+    torch.testing.assert_close(found.values, want)
+    assert not seen
+    assert not found.notes
+    F.cross_entropy(model(x), y).backward()
+    assert seen == ["before", "after"]
+
+
+def test_an_error_that_comes_once_is_the_models_own_and_reaches_the_caller():
+    class Once(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.map, self.calls = nn.Linear(4, 3), 0
+
+        def forward(self, x):
+            self.calls += 1
+            if self.calls == 1:
+                raise RuntimeError("the disk is full")
+            return self.map(x)
+
+    x, y = torch.randn(3, 4), torch.tensor([0, 1, 2])
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        self_influence(Once().eval(), x, y)

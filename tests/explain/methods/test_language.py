@@ -187,3 +187,31 @@ def test_captum_s_own_cache_goes_wrong_after_the_first_new_token(gpt):
     torch.testing.assert_close(ours, together, atol=1e-4, rtol=0)
     torch.testing.assert_close(ours[0], cached[0], atol=1e-4, rtol=0)
     assert (ours - cached)[1:].abs().max() > 0.01
+
+
+@pytest.mark.parametrize("method", ["ablation", "shapley", "kernel_shap"])
+def test_chunks_shrink_where_memory_is_short_and_it_is_said(gpt, method):
+    model, tokenizer = gpt
+
+    class Small(nn.Module):
+        """No more than two prompts at once."""
+
+        def __init__(self):
+            super().__init__()
+            self.model, self.config, self.asked = model, model.config, []
+
+        def forward(self, ids):
+            self.asked.append(len(ids))
+            if len(ids) > 2:
+                raise torch.OutOfMemoryError("out of memory")
+            return self.model(ids, attention_mask=torch.ones_like(ids)).logits
+
+    options = {"tokenizer": tokenizer, "method": method, "samples": 3}
+    want = llm_attribution(model, PROMPT, " array", 0, **options)
+    small = Small().eval()
+    with pytest.warns(UserWarning, match="llm_attribution: .* rows at once do not fit into memory; now"):
+        found = llm_attribution(small, PROMPT, " array", 0, **options)
+    torch.testing.assert_close(found.values, want.values, atol=1e-4, rtol=0)
+    assert found.notes
+    assert sum(count > 2 for count in small.asked) <= 3  # it remembers: not once per call
+    assert not want.notes

@@ -266,6 +266,24 @@ class TestGuidedBackprop:
         other = nn.Sequential(*(shared if isinstance(layer, nn.ReLU) else layer for layer in layers)).eval()
         close(guided_backprop(other, images(), 1).values, guided_backprop(model, images(), 1).values, atol=1e-7)
 
+    def test_captum_cuts_the_skip_connection_before_a_relu_and_we_do_not(self):
+        """x + w₂ relu(x), with w₂ = 1 and -1: the skip connection's -1 is not the ReLU's to cut."""
+
+        class Before(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.relu = nn.ReLU()
+
+            def forward(self, x):
+                h = x * torch.tensor([1.0, -1.0])
+                return (torch.tensor([2.0, -3.0]) * h + self.relu(h)).sum(1)
+
+        x = torch.tensor([[1.0, -1.0]])
+        right = torch.tensor([[2.0 + 1, 3.0 - 1]])  # through the skip connection, and through the ReLU
+        close(guided_backprop(Before().eval(), x).values, right)
+        theirs = captum.GuidedBackprop(Before().eval()).attribute(x)
+        assert (theirs - right).abs().max() > 0.5
+
 
 class Functional(nn.Module):
     def forward(self, x):
@@ -311,6 +329,30 @@ class TestLRP:
         model = s.model
         with pytest.raises(InputError, match="counts relevance twice"):
             lrp(model, s.inputs, s.target)
+
+    @pytest.mark.parametrize("before", [nn.Dropout(), nn.ReLU(), nn.Tanh()], ids=["Dropout", "ReLU", "Tanh"])
+    def test_captum_drops_the_rule_of_a_tanh_after_another_and_we_do_not(self, before):
+        torch.manual_seed(0)
+        layers = nn.Linear(6, 8, bias=False), before, nn.Tanh(), nn.Linear(8, 2, bias=False)
+        model, x = nn.Sequential(*layers).eval(), torch.randn(3, 6)
+        with torch.no_grad():
+            truth = model(x)[:, 1]
+        close(lrp(model, x, 1).values.flatten(1).sum(1), truth, atol=1e-5)  # without biases nothing is lost
+        theirs = captum.LRP(deepcopy(model)).attribute(x, target=1).flatten(1).sum(1)
+        assert (theirs - truth).abs().max() > 0.01
+
+    def test_a_tanh_without_a_module_is_refused(self):
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.tanh, self.last = nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2)
+
+            def forward(self, x):
+                return self.last(torch.tanh(self.tanh(self.first(x))))
+
+        torch.manual_seed(0)
+        with pytest.raises(InputError, match="operations that LRP has rules for"):
+            lrp(Model().eval(), 2 * torch.randn(2, 6), 1)
 
     def test_tokens_pass_through_their_embedding(self):
         torch.manual_seed(0)

@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from bigmodel_lab.errors import InputError
+from bigmodel_lab.explain.auditing import mend
 from bigmodel_lab.explain.methods.rules import deep_lift, deep_shap, gradient_shap
 from bigmodel_lab.explain.methods.shap_library import _tree, shap_deep, shap_gradient, shap_partition
+from bigmodel_lab.models.cnn import CNN, CNNConfig
 from tests.explain.toys import KINDS, Linear
 
 
@@ -61,8 +63,37 @@ class TestDeep:
         assert "wrong on this model" in found.notes[1]
         assert found.notes[0] == "shap_deep: SHAP has no rule for GRU and takes plain gradients there"
 
+    def test_sums_and_steps_of_a_mended_model_need_no_rule(self, recwarn):
+        torch.manual_seed(0)
+        mended = mend(CNN(CNNConfig(channels=1, outputs=2, widths=(4, 4), residual=True)).eval())
+        assert any(type(module).__name__ == "Addition_Module" for module in mended.modules())
+        x = torch.randn(2, 1, 8, 8)
+        found = shap_deep(mended, x, 1, background=torch.randn(3, 1, 8, 8))
+        assert found.notes == ()
+        assert found.gap.abs().max() < 1e-4
+
+        class Half(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.relu, self.last = nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2)
+
+            def forward(self, x):
+                return self.last(0.5 * self.relu(self.first(x)))
+
+        mended = mend(Half().eval(), torch.randn(2, 6))
+        assert any(type(module).__name__ == "Step" for module in mended.modules())
+        assert shap_deep(mended, torch.randn(2, 6), 1, background=torch.randn(3, 6)).notes == ()
+
 
 class TestGradient:
+    @pytest.mark.parametrize("method", [shap_gradient, shap_deep, gradient_shap, deep_shap])
+    def test_a_background_from_inference_mode(self, samples, method):
+        s = samples["cnn"]
+        with torch.inference_mode():
+            background = s.background * 1
+        found = method(s.model, s.inputs, s.target, background=background)
+        close(found.values, method(s.model, s.inputs, s.target, background=s.background).values, atol=0)
+
     def test_shap_agrees(self, samples, shap):
         s = samples["cnn"]
         found = shap_gradient(s.model, s.inputs[:1], 1, background=s.background, samples=30, seed=3)
