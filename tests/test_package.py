@@ -118,7 +118,7 @@ class TestFloors:
             ("data.images", "from bigmodel_lab.runtime import device"),
             ("train.loop", "from bigmodel_lab.plot import curves"),
             ("train.loop", "from bigmodel_lab.privacy import noise"),
-            ("explain.board", "from bigmodel_lab.models.cnn import CNN"),
+            ("explain.boards", "from bigmodel_lab.models.cnn import CNN"),
             ("plot", "from bigmodel_lab.course import serve"),
             ("runtime", "from accelerate import Accelerator"),
             ("loose", "import math"),
@@ -132,7 +132,7 @@ class TestFloors:
         [
             ("train.loop", "from bigmodel_lab.train.step import Stepper\nfrom bigmodel_lab.errors import InputError"),
             ("train.loop", "from .step import Stepper\nfrom accelerate import Accelerator"),
-            ("explain.board", "from bigmodel_lab.explain.metrics import mass"),
+            ("explain.boards", "from bigmodel_lab.explain.metrics import mass"),
             ("plot", "import bigmodel_lab.runtime\nimport matplotlib"),
             ("models.cnn", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from bigmodel_lab import train"),
             ("course.serve", "from bigmodel_lab import __version__"),

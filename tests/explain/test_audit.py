@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from functools import cache
 
 import pytest
 import torch
@@ -18,30 +19,33 @@ from bigmodel_lab.models.transformer import TextClassifier, TransformerConfig, V
 from tests.explain.zoo import METHODS, ZOO, Calls, Explained, build, measure
 
 
+@cache
+def audited(name):
+    """The report on a model of the zoo."""
+    model, inputs, *_ = build(name, 0)
+    return audit(model, inputs)
+
+
 @pytest.mark.parametrize("method", list(METHODS))
 @pytest.mark.parametrize("name", list(ZOO))
 def test_a_method_is_called_wrong_exactly_where_it_is(name, method):
-    found = {measure(method, *build(name, seed)) for seed in (0, 1, 2)}
-    seen = found.pop() if len(found) == 1 else "wrong" if found == {"right", "wrong"} else str(found)
-    model, inputs, *_ = build(name, 0)
-    report = audit(model, inputs)
+    for seed in (0, 1, 2):
+        seen = measure(method, *build(name, seed))
+        if seen != "right":  # what is right on one set of weights may be luck, what is wrong is none
+            break
+    report = audited(name)
     assert report.verdict(method) == seen, str(report)
 
 
 # Ways to write a ReLU, or to cut a graph, that guided_backprop does not notice.
 AUDIT_ONLY = ("clamp(min=0)", "detached", "max with 0", "x * (x > 0)")
-# Faults of explain.methods.rules that the audit names: hooks on one tensor, see auditing.findings.
-KNOWN = {
-    ("modules, all that LRP knows", "lrp"): "Tanh after Dropout loses its rule",
-    ("residual, before", "guided_backprop"): "a ReLU cuts the gradient of the skip connection as well",
-}
 
 
 @pytest.mark.parametrize("method", ["deep_lift", "deep_shap", "guided_backprop", "lrp"])
 @pytest.mark.parametrize("name", list(ZOO))
 def test_our_own_methods_are_right_where_the_audit_says_so_and_never_wrong_without_a_word(name, method):
     model, inputs, base, target, embedding = build(name, 0)
-    verdict = audit(model, inputs).verdict(method)
+    verdict = audited(name).verdict(method)
     background = torch.zeros_like(inputs[:1]) if base is None else base
     more = {"background": background} if method == "deep_shap" else {}
     with warnings.catch_warnings():
@@ -51,8 +55,6 @@ def test_our_own_methods_are_right_where_the_audit_says_so_and_never_wrong_witho
         except (InputError, ValueError):
             assert verdict != "right" or (method == "guided_backprop" and name == "linear")  # it refuses: no ReLU
             return
-    if (name, method) in KNOWN:
-        pytest.xfail(KNOWN[name, method])
     if method == "guided_backprop":
         right = Explained(model, inputs, base, target, embedding).guided()[0]
         close = embedding is not None or torch.allclose(found.values, right, atol=1e-5 * float(right.abs().max()))

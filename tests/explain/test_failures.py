@@ -18,7 +18,6 @@ from tests.explain.methods_found import CONTRACT, DISCRETE, METHODS, Image, argu
 
 NAMES = list(METHODS)
 READS_MAPS = ("attention_map", "attention_rollout")  # they look at the model once, for the checks
-INFLUENCE = ("self_influence", "tracin")
 MODULE = ("deep_lift", "deep_shap", "grad_cam", "guided_backprop", "guided_grad_cam", "layer_conductance", "lrp")
 MODULE += ("neuron_conductance", "shap_deep", "tcav")
 
@@ -88,8 +87,7 @@ def marked(name, fuse=None):
     model, inputs, target = sample(name, fuse or (lambda x: x))
     model.head.weight.grad = torch.ones_like(model.head.weight)
     model.relu.register_forward_hook(lambda *_: None)
-    if name not in INFLUENCE:  # torch.func, by which they take gradients, knows no such hooks
-        model.head.register_full_backward_hook(lambda *_: None)
+    model.head.register_full_backward_hook(lambda *_: None)
     next(model.parameters()).requires_grad_(False)
     model.head.mine = {"a": 1}
     if name != "llm_attribution":
@@ -201,8 +199,6 @@ BAD_INPUTS = {
 def test_inputs_that_cannot_be_explained_are_refused(name, bad):
     if bad == "integers" and name in READS_MAPS:
         pytest.skip("takes token ids without more ado: it does not differentiate")
-    if (name, bad) == ("tcav", "a list"):
-        pytest.xfail("compares the inputs with its concept before they are checked")
     model, inputs, target = sample(name)
     with pytest.raises(InputError, match=r"expected: .*(inputs|integers|baseline|examples)"):
         run(name, model, BAD_INPUTS[bad](inputs), target)

@@ -113,7 +113,7 @@ def test_captum_agrees(samples):
         close(grad_cam(s.model, s.inputs, s.target, layer=layer).values, found.values, atol=0)
         tries = 1 if kind == "cnn" else 2  # the skip connection, then the block
         assert found.forwards == 2 + 1 + tries + 2  # the checks, the order of the layers, the tries, the map
-        assert found.backwards == tries + 2
+        assert found.backwards == (tries - 1) + 2  # nothing comes back from what nothing passes around
         guided = captum.GuidedGradCam(s.model, layer).attribute(s.inputs, s.target, interpolate_mode="bilinear")
         close(guided_grad_cam(s.model, s.inputs, s.target).values, guided.detach())
         product = guided_backprop(s.model, s.inputs, s.target).values * heat
@@ -175,9 +175,9 @@ def test_guided_where_a_relu_reads_what_the_skip_connection_reads():
     found = guided_grad_cam(model, x, 1).values
     heat = grad_cam(model, x, 1).values
     right = Explained(model, x, None, 1, None).guided()[0]
-    close(found, right * heat)
+    close(found, right * heat, atol=1e-4 * float((right * heat).abs().max()))
     theirs = captum.GuidedBackprop(model).attribute(x, target=1)
-    assert (theirs - right).abs().max() > 0.01
+    assert (theirs - right).abs().max() > 0.5 * right.abs().max()
 
 
 class TestRefused:

@@ -206,7 +206,7 @@ def test_chunks_shrink_where_memory_is_short_and_it_is_said(gpt, method):
                 raise torch.OutOfMemoryError("out of memory")
             return self.model(ids, attention_mask=torch.ones_like(ids)).logits
 
-    options = {"tokenizer": tokenizer, "method": method, "samples": 3}
+    options = {"tokenizer": tokenizer, "method": method, "samples": 12}
     want = llm_attribution(model, PROMPT, " array", 0, **options)
     small = Small().eval()
     with pytest.warns(UserWarning, match="llm_attribution: .* rows at once do not fit into memory; now"):
