@@ -33,6 +33,11 @@ def generation() -> None:
     subprocess.run([sys.executable, "-m", "benchmarks.generation"], cwd=ROOT, check=True)
 
 
+def explanations() -> None:
+    """KernelSHAP and others beside Captum and SHAP: time, and error against exact Shapley values."""
+    subprocess.run([sys.executable, "-m", "benchmarks.explain_speed"], cwd=ROOT, check=True)
+
+
 def gpt_gpu() -> None:
     """Tokens a second and utilisation of a 124 M GPT, where there is a GPU."""
     subprocess.run([sys.executable, "-m", "benchmarks.gpt_gpu"], cwd=ROOT, check=True)
@@ -90,6 +95,7 @@ PARTS = {
     "train": training_loop,
     "gpt": gpt_step,
     "generation": generation,
+    "explain": explanations,
     "gpu": gpt_gpu,
 }
 

@@ -69,6 +69,19 @@ class TestDraw:
         one, same, other = (kernel.draw(12, 60, generator(seed))[0] for seed in (0, 0, 1))
         assert torch.equal(one, same) and not torch.equal(one, other)
 
+    @pytest.mark.parametrize("n", [2, 3, 4, 5, 12, 40])
+    def test_the_smallest_budget_tells_all_players_apart(self, n):
+        half, _ = kernel.draw(n, max(1, n - 1), generator())
+        known = torch.cat([2.0 * half - 1, torch.ones(1, n)])
+        assert torch.linalg.matrix_rank(known) == n
+
+    @pytest.mark.parametrize("pairs", [199, 210, 400, 1000, 1500, 2040, 2046])
+    def test_nearly_all_of_a_size_do_not_keep_it_waiting(self, pairs):
+        for seed in range(3):
+            half, _ = kernel.draw(12, pairs, generator(seed))
+            assert 0.98 * pairs <= len(half) <= pairs
+            assert len({*keys(half), *keys(~half)}) == 2 * len(half)
+
     def test_many_players_with_few_pairs(self):
         half, weight = kernel.draw(784, 783, generator())
         assert 0 < len(half) <= 783 and weight.isfinite().all()
@@ -129,7 +142,7 @@ class TestRegress:
         value, exact = game(n, [0, 1])
         half, weight = kernel.draw(n, max(1, n - 1), generator())
         found = kernel.regress(half, weight, *answers(value, half), interactions=interactions)
-        torch.testing.assert_close(found, exact, atol=1e-6, rtol=0)
+        torch.testing.assert_close(found, exact, atol=2e-3 if interactions else 1e-8, rtol=0)
 
     @pytest.mark.parametrize("interactions", [True, False])
     def test_even_products_cancel_in_pairs(self, interactions):
@@ -154,7 +167,7 @@ class TestRegress:
                 half, weight = kernel.draw(7, pairs, generator())
                 found = kernel.regress(half, weight, *answers(value, half), interactions=interactions)
                 store[interactions] = relative(found, exact)
-        assert many[True] < 0.02 and many[True] < 0.3 * many[False] and many[True] < few[True]
+        assert many[True] < 0.1 and many[True] < 0.5 * many[False] and many[True] < 0.5 * few[True]
 
     @pytest.mark.parametrize("interactions", [True, False])
     def test_the_sum_holds_and_examples_do_not_meet(self, interactions):
