@@ -19,7 +19,8 @@ from torch import Tensor
 __all__ = ["draw", "regress"]
 
 MOST = 512  # pairs for which interactions are modelled: the time grows with their cube
-STRENGTHS = (0.3, 1.0, 2.0, 4.0)  # of the interactions: those of three players weigh t² / 6 times the single players
+# Of the interactions: those of three players weigh t² / 6 times the single players. The first: additive games.
+STRENGTHS = (0.03, 0.3, 1.0, 2.0, 4.0)
 NOISE = 1e-5  # of the variance of d(N)
 ROOM = 2**22  # numbers in one array
 
@@ -27,8 +28,10 @@ ROOM = 2**22  # numbers in one array
 def draw(n: int, pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return coalitions S (M, n) bool, M <= `pairs`, and their weights (M,); none twice, and none with its complement.
 
-    The kernel gives all coalitions of one size together the mass (n - 1) / (s (n - s)). From the smallest size on, all
-    are listed as long as the budget pays for them; of the other sizes a share is drawn, and players take turns.
+    The kernel gives all coalitions of one size together the mass (n - 1) / (s (n - s)). Single players
+    come first, whatever the budget: n - 1 pairs then tell all players apart, as fewer drawn ones may not. From two
+    players on, all are listed as long as the budget pays for them; of the other sizes a share is drawn, and players
+    take turns.
     """
     mass = {size: (n - 1) / (size * (n - size)) for size in range(1, n // 2 + 1)}  # with its complement: twice
     if n % 2 == 0:
@@ -36,10 +39,11 @@ def draw(n: int, pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor
     count = {size: comb(n, size) // (2 if 2 * size == n else 1) for size in mass}  # pairs there are
     drawn, left = {}, dict(mass)
     for size in mass:
-        if count[size] > pairs or (pairs * left[size] / sum(left.values()) < count[size] and len(left) > 1):
+        few = count[size] > pairs or (pairs * left[size] / sum(left.values()) < count[size] and len(left) > 1)
+        if few and size > 1:
             break
-        drawn[size] = _all(n, size)[: count[size]]
-        pairs -= count[size]
+        drawn[size] = _all(n, size)[: min(count[size], pairs)]
+        pairs -= len(drawn[size])
         del left[size]
     for size, number in _shares(left, count, pairs).items():
         drawn[size] = _some(n, size, number, generator)
@@ -67,18 +71,28 @@ def _shares(mass: dict[int, float], count: dict[int, int], pairs: int) -> dict[i
 
 def _some(n: int, size: int, number: int, generator: torch.Generator) -> Tensor:
     """Draw different coalitions of one size (number, n) in which every player is about equally often."""
-    seen, turns = {}, torch.zeros(n)
+    there = comb(n, size) // (2 if 2 * size == n else 1)
+    if 2 * number > there:  # then draw those that are left out, or the last ones would be waited for
+        rows, out = _all(n, size)[:there], set()
+        if number < there:
+            out = {_key(row) for row in _some(n, size, there - number, generator)}
+        return rows[[_key(row) not in out for row in rows]]
+    seen, turns, wide = {}, torch.zeros(n), 1.0
     while len(seen) < number:
-        chosen = (turns + torch.rand(n, generator=generator)).argsort()[:size]
+        chosen = (turns + wide * torch.rand(n, generator=generator)).argsort()[:size]
         row = torch.zeros(n, dtype=torch.bool)
         row[chosen] = True
-        key = tuple(row.tolist()) if 2 * size < n or row[0] else tuple((~row).tolist())
-        if key in seen:
-            turns += torch.rand(n, generator=generator)  # else it might come for ever
+        if (key := _key(row)) in seen:
+            wide *= 2  # turns count for less, else it might come for ever
             continue
-        seen[key] = row
+        seen[key], wide = row, 1.0
         turns[chosen] += 1
     return torch.stack(list(seen.values()))
+
+
+def _key(row: Tensor) -> tuple[bool, ...]:
+    """Name a coalition (n,); of half the players, it and its complement have one name."""
+    return tuple((row if row[0] or 2 * row.sum() < len(row) else ~row).tolist())
 
 
 def regress(half: Tensor, weight: Tensor, values: Tensor, ends: Tensor, *, interactions: bool = True) -> Tensor:
@@ -90,7 +104,7 @@ def regress(half: Tensor, weight: Tensor, values: Tensor, ends: Tensor, *, inter
     weight = weight.to(x.device)
     difference, change = values[:, 0] - values[:, 1], ends[:, 1] - ends[:, 0]  # (B, M), (B,)
     shares = _additive(x, weight, difference, change)
-    if not interactions or n < 4 or len(x) > MOST or len(x) == 2 ** (n - 1) - 1:
+    if not interactions or n < 4 or not n <= len(x) <= MOST or len(x) == 2 ** (n - 1) - 1:
         return shares
     size = _importance(half, values, ends, shares)
     step = max(1, ROOM // (len(x) * max(len(x), 8 * n)))

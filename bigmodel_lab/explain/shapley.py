@@ -50,8 +50,8 @@ def exact_shapley(
         ends = (score - change.double())[:, None], score[:, None]
         values = torch.cat([ends[0], values, ends[1]], dim=1)  # (B, 2^n)
         size = coalitions.sum(1)
-        share = torch.tensor([factorial(s) * factorial(n - s - 1) / factorial(n) for s in range(n)] + [0.0])
-        share = share.double()
+        share = [factorial(s) * factorial(n - s - 1) / factorial(n) for s in range(n)] + [0.0]
+        share = torch.tensor(share, dtype=torch.float64)
         joins, stays = share[(size - 1).clamp_min(0)], share[size]  # of a coalition that i is in, and of one without
         weight = torch.where(coalitions, joins[:, None], -stays[:, None])  # (2^n, n)
         shares = values @ weight.to(values.device)

@@ -17,11 +17,13 @@ class TestGrid:
     def test_parts_differ_by_at_most_one_row_and_column(self, size):
         height, width, rows, columns = size
         found = grid(*size)
-        assert found.shape == (height, width) and found.dtype == torch.int64
+        assert found.shape == (height, width)
+        assert found.dtype == torch.int64
         assert found.unique().tolist() == list(range(rows * columns))
         for cut, parts in ((found[:, 0] // columns, rows), (found[0] % columns, columns)):
             count = cut.bincount()
-            assert len(count) == parts and count.max() - count.min() <= 1
+            assert len(count) == parts
+            assert count.max() - count.min() <= 1
 
     @pytest.mark.parametrize("size", [(4, 4, 5, 1), (4, 4, 1, 0), (3, 8, 4, 4)])
     def test_refuses_more_parts_than_pixels(self, size):

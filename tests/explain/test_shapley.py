@@ -136,7 +136,8 @@ class TestKernelShap:
     def test_the_seed_decides(self):
         f, x = table(10)
         one, same, other = (kernel_shap(f, x, budget=60, seed=seed).values for seed in (0, 0, 1))
-        assert torch.equal(one, same) and not torch.equal(one, other)
+        assert torch.equal(one, same)
+        assert not torch.equal(one, other)
 
     def test_a_budget_too_small(self):
         with pytest.raises(InputError, match="at least 14 forwards for 7 players"):
@@ -236,7 +237,8 @@ class TestInputs:
         if method is kernel_shap:
             given["budget"] = 40
         found = method(s.model, s.inputs, s.target, base, embedding=s.embedding, **given)
-        assert found.values.shape == s.inputs.shape and found.values.isfinite().all()
+        assert found.values.shape == s.inputs.shape
+        assert found.values.isfinite().all()
         close(found.gap, torch.zeros(2))
         target = [s.target if isinstance(s.target, int | tuple) else s.target[i : i + 1] for i in range(2)]
         alone = [method(s.model, s.inputs[i : i + 1], target[i], base, **given).values for i in range(2)]
@@ -278,7 +280,8 @@ class TestInputs:
         assert any("rows at once do not fit" in note for note in found.notes)
         whole = method(s.model, s.inputs, s.target, groups=groups)
         close(found.values, whole.values, atol=1e-5)
-        assert found.forwards == whole.forwards and not whole.notes
+        assert found.forwards == whole.forwards
+        assert not whole.notes
 
     def test_ids_need_a_baseline(self, samples, method):
         s = samples["lstm"]

@@ -1,5 +1,7 @@
 """Occlusion, ablation and LIME: closed forms, Captum and scikit-learn as oracles, every kind of input, and errors."""
 
+import re
+
 import captum.attr as captum
 import numpy as np
 import pytest
@@ -34,7 +36,8 @@ class TestOcclusion:
         x = torch.tensor([[1.0, 2, 4, 8]])
         found = occlusion(lambda x: x.sum(1), x, window=3, stride=2)  # 0-2 falls by 7, 2-3 by 12
         close(found.values, [[7, 7, 9.5, 12]])
-        assert found.gap is None and found.forwards == 3
+        assert found.gap is None
+        assert found.forwards == 3
         assert occlusion(lambda x: x.sum(1), x, window=4).values.tolist() == [[15] * 4]
 
     @pytest.mark.parametrize("kind", ["cnn", "vit"])
@@ -91,22 +94,20 @@ class TestOcclusion:
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            ({"window": (8, 8)}, r"3 × 16 × 16: one integer, or 3 of them, got window=\(8, 8\)"),
+            ({"window": (8, 8)}, "3 × 16 × 16: one integer, or 3 of them"),
             ({"window": 17}, "window=17"),
             ({"window": 0}, "window=0"),
             ({"window": 4.0}, "window=4.0"),
             ({"window": True}, "window=True"),
-            ({"window": (4, 4, 4)}, r"window=\(4, 4, 4\)"),
+            ({"window": (4, 4, 4)}, "window=(4, 4, 4)"),
             ({"window": 4, "stride": 5}, "from 1 to the window's 3 × 4 × 4"),
             ({"window": 4, "stride": 0}, "stride=0"),
-            ({"stride": (4, 4)}, r"stride=\(4, 4\)"),
+            ({"stride": (4, 4)}, "stride=(4, 4)"),
         ],
     )
     def test_wrong_windows(self, given, message):
-        with pytest.raises(InputError) as caught:
+        with pytest.raises(InputError, match=re.escape(message)):
             occlusion(lambda x: x.sum((1, 2, 3)), torch.zeros(1, 3, 16, 16), **given)
-        text = str(caught.value).replace("\n", " ")
-        assert message.split(", got ")[-1].replace("\\", "") in text
 
 
 class TestAblation:
@@ -114,7 +115,8 @@ class TestAblation:
         model, x, base = linear
         found = ablation(model, x, 1, base)
         close(found.values, model.weights(1, x) * (x - base))
-        assert found.forwards == 4 * 13 and found.gap is None
+        assert found.forwards == 4 * 13
+        assert found.gap is None
 
     @pytest.mark.parametrize("kind", ["cnn", "vit", "audio", "lstm", "bert"])
     def test_equals_captums(self, samples, kind):
@@ -148,7 +150,8 @@ class TestLime:
         model, x, base = linear
         found = lime(model, x, 1, base, penalty=1e-9)
         close(found.values, model.weights(1, x) * (x - base))
-        assert found.gap is None and found.forwards <= 4 * 200
+        assert found.gap is None
+        assert found.forwards <= 4 * 200
 
     @pytest.mark.parametrize(("budget", "width", "penalty"), [(200, 0.25, 1.0), (60, 0.5, 10.0), (13, 1e-3, 1e-3)])
     def test_is_scikit_learns_ridge_with_the_weights_of_the_authors_package(self, linear, budget, width, penalty):
@@ -187,7 +190,8 @@ class TestLime:
     def test_the_seed_decides(self, linear):
         model, x, base = linear
         one, same, other = (lime(model, x, 1, base, seed=seed).values for seed in (0, 0, 1))
-        assert torch.equal(one, same) and not torch.equal(one, other)
+        assert torch.equal(one, same)
+        assert not torch.equal(one, other)
 
     @pytest.mark.parametrize(
         ("given", "message"),
@@ -211,8 +215,11 @@ class TestInputs:
         s = samples[kind]
         base = 1 if kind in IDS else None
         found = method(s.model, s.inputs, s.target, base, embedding=s.embedding)
-        assert found.values.shape == s.inputs.shape and found.values.dtype == torch.float32
-        assert found.values.isfinite().all() and found.method == method.__name__ and found.backwards == 0
+        assert found.values.shape == s.inputs.shape
+        assert found.values.dtype == torch.float32
+        assert found.values.isfinite().all()
+        assert found.method == method.__name__
+        assert found.backwards == 0
         target = [s.target if isinstance(s.target, int | tuple) else s.target[i : i + 1] for i in range(2)]
         alone = [method(s.model, s.inputs[i : i + 1], target[i], base).values for i in range(2)]
         close(found.values, torch.cat(alone), atol=1e-5)
