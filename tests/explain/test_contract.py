@@ -312,3 +312,23 @@ def _to(one, device):
     if isinstance(one, tuple) and any(isinstance(part, torch.Tensor) for part in one):
         return tuple(part.to(device) for part in one)
     return one.to(device) if isinstance(one, torch.Tensor) else one
+
+
+class Fragile(nn.Module):
+    """Defined for its inputs and for the baseline of ones, not for mixtures of the two."""
+
+    def forward(self, x):
+        """Return one score per row, NaN where ones and other numbers meet."""
+        mixed = ((x == 1).any(1) & (x != 1).any(1))[:, None]
+        return torch.where(mixed, torch.nan, x.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize(
+    "method", ["ablation", "exact_shapley", "kernel_shap", "lime", "occlusion", "shapley_sampling"]
+)
+def test_scores_of_changed_inputs_must_be_finite_too(method):
+    from bigmodel_lab import explain
+
+    with pytest.raises(InputError, match="finite scores for changed inputs") as error:
+        getattr(explain, method)(Fragile().eval(), torch.full((2, 5), 3.0), baseline=1.0)
+    assert "another baseline" in str(error.value)

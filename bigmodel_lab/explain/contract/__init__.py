@@ -181,7 +181,14 @@ class Run:
             return select(output, target)
 
         most = MANY if self.inputs.is_cuda else ROWS // 2 if image else ROWS
-        return torch.cat(self._chunks(count, chunk or most, rows))
+        found = torch.cat(self._chunks(count, chunk or most, rows))
+        if not found.isfinite().all():
+            raise InputError(
+                "finite scores for changed inputs too",
+                got=f"NaN or infinity in {int((~found.isfinite()).sum())} of {count}",
+                hint="another baseline: the model cannot read some mixtures of this one and the inputs",
+            )
+        return found
 
     def explanation(self, values: Tensor, *, gap: bool, change: Tensor | None = None) -> Explanation:
         """Close the run. `values` have the shape of x; those of embeddings are summed over C.

@@ -63,15 +63,22 @@ def occlusion(
         places = [len(one) for one in inside]  # of the window, in each dimension
         count = prod(places)
 
+        numbers, shared = inputs.is_floating_point(), run.base.stride(0) == 0 or len(inputs) == 1
+        masks = [one.to(inputs.dtype) if numbers else one for one in inside]
+
         def make(start: int, stop: int) -> Tensor:
             row = torch.arange(start, stop, device=run.x.device)
             example, which = row // count, torch.unravel_index(row % count, places)
-            covered = torch.ones((), dtype=torch.bool, device=run.x.device)
-            for dimension, (one, place) in reversed(list(enumerate(zip(inside, which, strict=True)))):
-                shape = [1] * len(inside)
-                shape[dimension] = -1
-                covered = covered & one[place].view(len(row), *shape)  # (r, 1, ..., size, ..., 1)
-            return torch.where(covered, run.base[example], run.inputs[example])
+            covered = torch.ones(1, dtype=masks[0].dtype, device=run.x.device)
+            for dimension, (one, place) in enumerate(zip(masks, which, strict=True)):
+                if len(one) > 1 or not inside[dimension].all():  # else it covers the whole dimension
+                    shape = [1] * len(masks)
+                    shape[dimension] = -1
+                    covered = covered * one[place].view(len(row), *shape)  # (r, 1, ..., size, ..., 1)
+            there = run.inputs.index_select(0, example)
+            absent = run.base[:1] if shared else run.base.index_select(0, example)
+            # lerp by 0 or 1 is exact, and faster than where
+            return torch.lerp(there, absent, covered) if numbers else torch.where(covered, absent, there)
 
         falls = (run.score[:, None] - _scores(run, count, make)).view(-1, *places)
         times = torch.ones(1, *places).to(falls)
