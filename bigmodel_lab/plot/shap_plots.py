@@ -133,6 +133,7 @@ def shap_image(images, values, *, names: Sequence[str] | None = None, label: str
 @contextmanager
 def quiet_shap() -> Iterator:
     """Give the package shap, without its warnings; put generators and matplotlib's interactive mode back."""
+    plt.draw_if_interactive()  # chooses the backend; a notebook's turns the interactive mode on only then
     states, interactive = (random.getstate(), np.random.get_state()), plt.isinteractive()  # noqa: NPY002
     before = set(plt.get_fignums())
     with warnings.catch_warnings(), plt.rc_context({"figure.constrained_layout.use": False}):
