@@ -45,7 +45,7 @@ def exact_shapley(
             )
         codes = torch.arange(2**n)
         coalitions = (codes[:, None] >> torch.arange(n) & 1).bool()  # (2^n, n)
-        values = _values(run, players, coalitions[1:-1]) if n > 1 else run.score.new_zeros(len(run.x), 0).double()
+        values = _values(run, players, coalitions[1:-1])
         score, change = run.score.double(), run.change()
         ends = (score - change.double())[:, None], score[:, None]
         values = torch.cat([ends[0], values, ends[1]], dim=1)  # (B, 2^n)
@@ -122,9 +122,7 @@ def shapley_sampling(
         met = place[:, None, :] <= torch.arange(n - 1)[:, None]  # (P, n - 1, n): after k + 1 have joined
         coalitions, which = torch.unique(met.reshape(-1, n), dim=0, return_inverse=True)
         score, change = run.score.double(), run.change()
-        steps = (
-            _values(run, players, coalitions)[:, which.to(run.x.device)] if n > 1 else score.new_zeros(len(score), 0)
-        )
+        steps = _values(run, players, coalitions)[:, which.to(run.x.device)]
         steps = steps.view(len(score), len(orders), n - 1)
         ends = (score - change.double())[:, None, None], score[:, None, None]
         first, last = (end.expand(-1, len(orders), 1) for end in ends)
@@ -136,7 +134,4 @@ def shapley_sampling(
 def _values(run: Run, players: Players, coalitions: Tensor) -> Tensor:
     """Return v(S) of every coalition (M, n) for every example, (B, M) float64."""
     coalitions = coalitions.to(run.x.device)
-    count = len(run.inputs) * len(coalitions)
-    owner = torch.arange(count, device=run.x.device) // len(coalitions)
-    make = players.rows(run.inputs, run.base, coalitions)
-    return run.evaluate(count, make, owner).view(len(run.inputs), -1).double()
+    return run.changed(len(coalitions), players.rows(run.inputs, run.base, coalitions)).double()

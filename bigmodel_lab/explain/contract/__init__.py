@@ -150,7 +150,7 @@ class Run:
     def each(self, attribute: Callable[["Run"], Tensor], *, chunk: int | None = None, grad: bool = True) -> Tensor:
         """Return `attribute(part)` (b, ...) of all parts, joined: (B, ...). Parts shrink where memory is short."""
         with torch.set_grad_enabled(grad):
-            found = self._chunks(len(self.x), chunk or len(self.x), lambda i, j: attribute(self.part(i, j)).detach())
+            found = self.chunks(len(self.x), chunk or len(self.x), lambda i, j: attribute(self.part(i, j)).detach())
         return torch.cat(found)
 
     @torch.no_grad()
@@ -181,7 +181,7 @@ class Run:
             return select(output, target)
 
         most = MANY if self.inputs.is_cuda else ROWS // 2 if image else ROWS
-        found = torch.cat(self._chunks(count, chunk or most, rows))
+        found = torch.cat(self.chunks(count, chunk or most, rows))
         if not found.isfinite().all():
             raise InputError(
                 "finite scores for changed inputs too",
@@ -189,6 +189,13 @@ class Run:
                 hint="another baseline: the model cannot read some mixtures of this one and the inputs",
             )
         return found
+
+    def changed(self, count: int, make: Callable[[int, int], Tensor]) -> Tensor:
+        """Return the scores (B, M) of M = `count` changes of every example; row r is change r % M of example r // M."""
+        if not count:
+            return self.score.new_zeros(len(self.inputs), 0)
+        owner = torch.arange(len(self.inputs), device=self.x.device).repeat_interleave(count)
+        return self.evaluate(len(owner), make, owner).view(len(self.inputs), count)
 
     def explanation(self, values: Tensor, *, gap: bool, change: Tensor | None = None) -> Explanation:
         """Close the run. `values` have the shape of x; those of embeddings are summed over C.
@@ -216,7 +223,7 @@ class Run:
             self.notes.append(text)
             warnings.warn(text, stacklevel=2)
 
-    def _chunks(self, count: int, size: int, work: Callable[[int, int], Tensor]) -> list[Tensor]:
+    def chunks(self, count: int, size: int, work: Callable[[int, int], Tensor]) -> list[Tensor]:
         """Return `work(start, stop)` of all chunks; where one does not fit into memory, the rest are half as long."""
         found, start = [], 0
         while start < count:

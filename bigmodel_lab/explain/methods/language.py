@@ -159,7 +159,7 @@ class _Chunks:
                 self.most = stop - start  # a whole chunk: no more than this next time
             return found
 
-        return torch.cat(self.run._chunks(len(rows), self.most, work))
+        return torch.cat(self.run.chunks(len(rows), self.most, work))
 
 
 def _prompt(inputs: str | Tensor, tokenizer: "PreTrainedTokenizerBase") -> Tensor:

@@ -5,14 +5,13 @@ Sources: Zeiler & Fergus (2014), arXiv 1311.2901 (occlusion); Ribeiro et al. (20
 Dimension letters: B examples, C channels, H height, W width, T tokens or time steps, D features, n players, M changes.
 """
 
-from collections.abc import Callable
 from math import ceil, prod
 
 import torch
 from torch import Tensor, nn
 
 from bigmodel_lab.errors import InputError
-from bigmodel_lab.explain.contract import Explanation, Forward, Run, Target, running
+from bigmodel_lab.explain.contract import Explanation, Forward, Target, running
 from bigmodel_lab.explain.players import Players
 
 __all__ = ["ablation", "lime", "occlusion"]
@@ -37,7 +36,7 @@ def ablation(
     with running("ablation", forward, inputs, target, baseline, discrete=True) as run:
         players = Players(run.inputs, groups)
         others = ~torch.eye(players.count, dtype=torch.bool, device=run.x.device)  # (n, n): all but one
-        falls = run.score[:, None] - _scores(run, len(others), players.rows(run.inputs, run.base, others))
+        falls = run.score[:, None] - run.changed(len(others), players.rows(run.inputs, run.base, others))
         return run.explanation(players.spread(falls), gap=False)
 
 
@@ -80,7 +79,7 @@ def occlusion(
             # lerp by 0 or 1 is exact, and faster than where
             return torch.lerp(there, absent, covered) if numbers else torch.where(covered, absent, there)
 
-        falls = (run.score[:, None] - _scores(run, count, make)).view(-1, *places)
+        falls = (run.score[:, None] - run.changed(count, make)).view(-1, *places)
         times = torch.ones(1, *places).to(falls)
         for one in inside:  # sums over all windows on an element, dimension by dimension
             falls, times = (torch.tensordot(some, one.to(falls), ([1], [0])) for some in (falls, times))
@@ -123,17 +122,9 @@ def lime(
         drawn[0] = True
         some, which = torch.unique(drawn, dim=0, return_inverse=True)  # sorted: all ones come last, f(x) is known
         make = players.rows(run.inputs, run.base, some[:-1].to(run.x.device))
-        scores = torch.cat([_scores(run, len(some) - 1, make), run.score[:, None]], dim=1)[:, which.to(run.x.device)]
+        scores = torch.cat([run.changed(len(some) - 1, make), run.score[:, None]], dim=1)[:, which.to(run.x.device)]
         slopes = _fit(drawn.double(), scores.double().cpu(), width, penalty)
         return run.explanation(players.spread(slopes.to(scores)), gap=False)
-
-
-def _scores(run: Run, count: int, make: Callable[[int, int], Tensor]) -> Tensor:
-    """Return the score of `count` changes of every example, (B, M); row r is change r % M of example r // M."""
-    if not count:
-        return run.score.new_zeros(len(run.inputs), 0)
-    owner = torch.arange(len(run.inputs), device=run.x.device).repeat_interleave(count)
-    return run.evaluate(len(owner), make, owner).view(len(run.inputs), count)
 
 
 def _windows(sides: tuple[int, ...], window: int | tuple | None, stride: int | tuple | None) -> list[Tensor]:

@@ -117,7 +117,7 @@ def shap_partition(
         if prod(inside) < 2:
             raise InputError("at least 2 places to share a score", got=f"inputs of shape {tuple(run.inputs.shape)}")
         with _quiet():
-            found = run._chunks(len(run.inputs), 1, lambda i, j: _partition(run, i, inside, most, seed))
+            found = run.chunks(len(run.inputs), 1, lambda i, j: _partition(run, i, inside, most, seed))
         return run.explanation(torch.stack(found), gap=True)
 
 

@@ -62,7 +62,7 @@ def sweep(
         gradient = torch.autograd.grad(score.sum(), x, materialize_grads=True)[0]
         return use(example, point, gradient)
 
-    run._chunks(len(run.x) * points, chunk, rows)
+    run.chunks(len(run.x) * points, chunk, rows)
 
 
 def only(run: Run, index: Tensor) -> Run:
@@ -150,7 +150,7 @@ def background_change(run: Run, background: Tensor) -> Tensor:
     """Return f(x) minus the mean score of the background (N, ...): (B,). Embeddings are read with the example's ids."""
     count = len(background)
     if run.ids is None:
-        parts = run._chunks(count, ROWS, lambda i, j: run.scores.output(background[i:j]))
+        parts = run.chunks(count, ROWS, lambda i, j: run.scores.output(background[i:j]))
         mean = torch.cat(parts).mean(0)
         return run.score - (select(mean[None], None) if run.target is None else mean[run.target.unbind(1)])
 
@@ -160,4 +160,4 @@ def background_change(run: Run, background: Tensor) -> Tensor:
         target = None if run.target is None else run.target[example]
         return run.scores(background[row % count], target, run.ids[example])
 
-    return run.score - torch.cat(run._chunks(len(run.x) * count, ROWS, rows)).view(-1, count).mean(1)
+    return run.score - torch.cat(run.chunks(len(run.x) * count, ROWS, rows)).view(-1, count).mean(1)

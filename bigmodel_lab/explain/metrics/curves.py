@@ -122,15 +122,14 @@ def _running(name: str, values: Tensor, asked: tuple, probability: bool):
 def _scores(run: Run, turns: Tensor, counts: list[int], keep: bool) -> Tensor:
     """Return the score (B, S) where the first counts[s] places in `turns` (B, P) are replaced, or alone kept."""
     steps, limit = len(counts), torch.tensor(counts, device=turns.device)
-    row = torch.arange(len(turns) * steps, device=turns.device)
-    owner, step = row // steps, row % steps
 
     def make(start: int, stop: int) -> Tensor:
-        mine = owner[start:stop]
-        gone = (turns[mine] < limit[step[start:stop], None]) ^ keep  # (R, P)
+        row = torch.arange(start, stop, device=turns.device)
+        mine = row // steps
+        gone = (turns[mine] < limit[row % steps, None]) ^ keep  # (R, P)
         return torch.where(over(gone, run.inputs.shape), run.base[mine], run.inputs[mine])
 
-    return run.evaluate(len(row), make, owner).view(-1, steps).cpu().double()
+    return run.changed(steps, make).cpu().double()
 
 
 class _Probability(nn.Module):
