@@ -42,15 +42,14 @@ def infidelity(
     with running("infidelity", forward, inputs, target, baseline, discrete=True) as run:
         parts = summed(values).cpu().double()
         masks = _removals(parts.shape[1:], samples, seed)  # (S, P)
-        gone, row = masks.to(inputs.device), torch.arange(len(inputs) * samples, device=inputs.device)
-        owner, sample = row // samples, row % samples
+        gone = masks.to(inputs.device)
 
         def make(start: int, stop: int) -> Tensor:
-            mine, removed = owner[start:stop], over(gone[sample[start:stop]], inputs.shape)
+            row = torch.arange(start, stop, device=inputs.device)
+            mine, removed = row // samples, over(gone[row % samples], inputs.shape)
             return torch.where(removed, run.base[mine], run.inputs[mine])
 
-        after = run.evaluate(len(row), make, owner).view(-1, samples)
-        change = run.score.cpu().double()[:, None] - after.cpu().double()  # (B, S)
+        change = (run.score[:, None].double() - run.changed(samples, make).double()).cpu()  # (B, S)
         claimed = parts.flatten(1) @ masks.T.double()  # (B, P) · (P, S)
         if scaled:
             square = claimed.square().sum(1, keepdim=True)
