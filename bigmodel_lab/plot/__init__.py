@@ -1,6 +1,7 @@
 """Pictures: of histories, images and tables of numbers, and of what explanations say. It knows no model and no data.
 
-Every function takes plain arrays or tensors. Most return matplotlib axes; `tokens_html` and `shap_text` return `Html`.
+Every function takes plain arrays or tensors. Most return matplotlib axes; `tokens_html`, `shap_text`, `audio` and
+`animation` return `Html`.
 """
 
 from bigmodel_lab.plot.basics import bars, confusion, curves, heatmaps, images, regions
@@ -8,6 +9,7 @@ from bigmodel_lab.plot.boards import convergence, scoreboard
 from bigmodel_lab.plot.canvas import PALETTE, POSITIVE, SIGNED, use_style
 from bigmodel_lab.plot.explanations import attention, attributions
 from bigmodel_lab.plot.html import Html, tokens_html
+from bigmodel_lab.plot.media import animation, audio
 from bigmodel_lab.plot.shap_html import shap_text
 from bigmodel_lab.plot.shap_plots import beeswarm, shap_image, waterfall
 from bigmodel_lab.plot.words import tokens
@@ -17,8 +19,10 @@ __all__ = [
     "POSITIVE",
     "SIGNED",
     "Html",
+    "animation",
     "attention",
     "attributions",
+    "audio",
     "bars",
     "beeswarm",
     "confusion",
