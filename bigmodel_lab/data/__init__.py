@@ -2,7 +2,18 @@
 
 from importlib import import_module
 
-__all__ = ["images", "sequences", "text"]
+__all__ = [
+    "images",
+    "public",
+    "public_images",
+    "public_scenes",
+    "public_video",
+    "scenes",
+    "sequences",
+    "speech",
+    "text",
+    "video",
+]
 
 
 def __getattr__(name: str):

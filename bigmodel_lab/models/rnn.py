@@ -24,6 +24,7 @@ __all__ = [
     "generate",
     "gru_step",
     "lstm_step",
+    "over_real",
     "recurrent",
     "rnn_step",
     "unroll",
@@ -152,6 +153,15 @@ def recurrent(config: RNNConfig) -> nn.RNN | nn.LSTM | nn.GRU:
     return layers
 
 
+def over_real(layers: nn.RNN | nn.LSTM | nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
+    """Return the top states (B, T, H or 2H) of `layers` over the first `lengths` (B,) steps of x (B, T, D), then 0.
+
+    So a backward pass begins at each sequence's own end. Lengths are at least 1.
+    """
+    packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(layers(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
 class SequenceClassifier(nn.Module):
     """Recurrent layers over the sequence, then the last real state or the mean of the real states, then one linear map.
 
@@ -191,8 +201,7 @@ class SequenceClassifier(nn.Module):
         """Map steps (B, T, E or D), of which the first `lengths` (B,) are real, to the top layer's states (B, T, H)."""
         if not self.config.bidirectional or x.is_meta or len(x) == 0:
             return self.recurrent(x)[0]  # in one direction, what comes after the last real step cannot change it
-        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+        return over_real(self.recurrent, x, lengths)
 
 
 class LanguageModel(nn.Module):

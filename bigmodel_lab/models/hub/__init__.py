@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bigmodel_lab.errors import CheckpointError, InputError
+from bigmodel_lab.models.hugging_face import quiet
 
 __all__ = [
     "MODELS",
@@ -80,7 +81,7 @@ MODELS: dict[str, PublicModel] = {
     "speech_recognition": PublicModel(
         "openai/whisper-tiny.en", "Whisper, the smallest", "38 M", "150 MB", "Apache 2.0"
     ),
-    "speech_synthesis": PublicModel("microsoft/speecht5_tts", "SpeechT5", "144 M", "590 MB", "MIT"),
+    "speech_synthesis": PublicModel("facebook/mms-tts-eng", "VITS of MMS, English", "36 M", "145 MB", "CC BY-NC 4.0"),
 }
 
 
@@ -104,6 +105,7 @@ def part(task: str, auto: str, folder: str | Path | None = None) -> Any:
 
     From `folder`, or if None from the hub or its copy on this machine. Raises `CheckpointError` if it cannot be read.
     """
+    import torch
     import transformers
 
     one = _known(task)
@@ -111,9 +113,10 @@ def part(task: str, auto: str, folder: str | Path | None = None) -> Any:
         hint = f"a folder with the files of {one.home}, or leave folder out to fetch them ({one.size})"
         raise CheckpointError(f"the files of {one.name} in a folder", got=f"no folder {str(folder)!r}", hint=hint)
     try:
-        return getattr(transformers, auto).from_pretrained(
-            one.name if folder is None else str(Path(folder).expanduser())
-        )
+        with quiet(), torch.random.fork_rng(devices=[]):  # some models draw weights before they read them
+            return getattr(transformers, auto).from_pretrained(
+                one.name if folder is None else str(Path(folder).expanduser())
+            )
     except Exception as error:  # of whatever kind: network, mirror, a file cut short, a foreign file
         raise CheckpointError(
             f"{one.title}, for {auto}, from {one.name if folder is None else folder}",
