@@ -2,7 +2,27 @@
 
 from importlib import import_module
 
-__all__ = ["attention", "cnn", "configs", "hugging_face", "mlp", "pretrained", "rnn", "sampling", "transformer"]
+__all__ = [
+    "acoustic",
+    "attention",
+    "cnn",
+    "configs",
+    "ctc",
+    "detector",
+    "hub",
+    "hugging_face",
+    "mlp",
+    "pretrained",
+    "rnn",
+    "sampling",
+    "seq2seq",
+    "speech",
+    "speech_translation",
+    "tagger",
+    "transformer",
+    "unet",
+    "video",
+]
 
 
 def __getattr__(name: str):

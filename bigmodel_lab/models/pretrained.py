@@ -1,8 +1,9 @@
-"""The checkpoints that the course pre-trained itself, in Hugging Face's layout.
+"""The checkpoints that the course trained itself: weights, config, model card and the record of the run, in a folder.
 
 `mini-bert` (masked tokens) and `mini-gpt` (the next token) were trained on the training part of the docstring corpus by
-`benchmarks/pretrain.py`; the folder of each holds weights, config, tokeniser, model card, and the record of the run.
-`transformers` reads it like any other: `AutoModelForCausalLM.from_pretrained(folder("mini-gpt"))`.
+`benchmarks/pretrain.py`. They have a tokeniser too, and `transformers` reads them like any other:
+`AutoModelForCausalLM.from_pretrained(folder("mini-gpt"))`. `mini-asr` hears number words; it was trained by
+`benchmarks/recogniser.py` on the course's own voices, and `models.ctc.load_recogniser` reads it.
 """
 
 import json
@@ -13,7 +14,7 @@ from bigmodel_lab.errors import InputError
 
 __all__ = ["NAMES", "folder", "record"]
 
-NAMES = ("mini-bert", "mini-gpt")
+NAMES = ("mini-asr", "mini-bert", "mini-gpt")
 FOLDER = Path(__file__).resolve().parents[1] / "checkpoints"
 
 
