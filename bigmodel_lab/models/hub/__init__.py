@@ -1,4 +1,4 @@
-"""Public models for the same tasks as the course's small ones: one function a task, by Hugging Face's `transformers`."""
+"""Public models for the same tasks as the course's small ones: one function a task, on `transformers`."""
 
 from importlib import import_module
 
