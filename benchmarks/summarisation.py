@@ -4,7 +4,8 @@ Three models of about a million parameters, with the same tokeniser, batches, pa
 of summary), trained on 400, 1200 and all bodies: mini-GPT, fine-tuned; the same network from random weights; an
 encoder-decoder from random weights. And mini-GPT once more, told the name of what is described. Kept for each seed:
 ROUGE F-measures on all test texts, the mean difference of ROUGE-1 from the first sentence with a 95 % bootstrap
-interval, ROUGE-1 of what is written for another body, and what the words are like. Runs that are kept are not made again.
+interval, ROUGE-1 of what is written for another body, and what the words are like. A run that was kept is not made
+again.
 
     python -m benchmarks.summarisation [--seeds 3] [--most 4]
 """
@@ -25,7 +26,7 @@ from bigmodel_lab.models.hugging_face import Logits, quiet
 from bigmodel_lab.models.transformer import EncoderDecoder, TransformerConfig, teacher_forcing, translate
 
 BODY, SUMMARY = 96, 32  # tokens, special ones included
-SIZES, PASSES, BATCH, RATE = (400, 1200, 0), 2, 16, 1e-3  # 0 examples: all there are
+SIZES, PASSES, BATCH, RATE = (400, 0, 1200), 2, 16, 1e-3  # 0 examples: all there are
 KINDS = ("mini-GPT", "mini-GPT, untrained", "encoder-decoder", "mini-GPT, told the name")
 PAD, CLS, SEP = 0, 2, 3
 SCORER = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"])
@@ -173,7 +174,8 @@ def main() -> None:
     kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     runs = kept.get("runs", []) if kept.get("corpus") == corpus.hash else []
     done = {(r["model"], 0 if r["all"] else r["examples"], r["seed"]) for r in runs}
-    wanted = [(k, n, s) for s in range(options.seeds) for k in KINDS for n in SIZES if not ("told" in k and n)]
+    seeds = range(options.seeds)
+    wanted = [(k, n, s) for n in SIZES for s in seeds for k in KINDS if not ("told" in k and n)]
     missing = [one for one in wanted if one not in done][: options.most or None]
     for kind, size, seed in missing:
         train_set, test = summaries(corpus, seed=seed)

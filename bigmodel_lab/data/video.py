@@ -35,10 +35,10 @@ WAY = torch.tensor(  # of each motion: x, y (down), tilt (clockwise), logarithm 
     ]
 )
 SIDE = 24  # pixels; the numbers below are those of an image with this side
-CENTRE = (7.5, 16.5)  # in the middle of the clip, both ways
-RADIUS = (3.4, 4.8)  # in the middle of the clip; of the glyph that rests, REST
+CENTRE = (7.0, 17.0)  # in the middle of the clip, both ways
+RADIUS = (3.0, 6.0)  # in the middle of the clip; of the glyph that rests, REST
 REST = (2.6, 3.4)
-PACE = torch.tensor([[0.5, 0.5, 12 * pi / 180, 0.06], [0.8, 0.8, 18 * pi / 180, 0.09]])  # lowest, highest per frame
+PACE = torch.tensor([[0.4, 0.4, 12 * pi / 180, 0.045], [0.65, 0.65, 18 * pi / 180, 0.07]])  # lowest, highest per frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +162,7 @@ def _draw_chunk(
     glyph = _opacity(kind.repeat_interleave(frames), centre.flatten(0, 1), radius.flatten(), tilt.flatten(), size)
     glyph = glyph.view(count, frames, size, size)
 
-    away = images._corner_away_from(middle[:, :2] * scale, size, generator)
+    away = uniform(generator, REST[1], SIDE - REST[1], count, 2) * scale  # anywhere: it tells nothing about the other
     other_radius, other_tilt = (uniform(generator, *ends, count) for ends in (REST, (0, 2 * pi)))
     other = _opacity(other_kind, away, other_radius * scale, other_tilt, size)[:, None]  # (N, 1, H, W)
 

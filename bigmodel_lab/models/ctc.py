@@ -133,7 +133,7 @@ def encode(texts: Iterable[str], symbols: Sequence[str], *, joint: str = " ") ->
             raise InputError(f"texts of the {len(number)} symbols {known}, …", got=f"{unknown[0]!r} in {text!r}")
         rows.append([number[part] for part in parts])
     longest = max(map(len, rows), default=0)
-    return torch.tensor([row + [BLANK] * (longest - len(row)) for row in rows], dtype=torch.int64).reshape(-1, longest)
+    return torch.tensor([row + [BLANK] * (longest - len(row)) for row in rows], dtype=torch.int64).reshape(len(rows), longest)
 
 
 def ctc_loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -198,16 +198,20 @@ def read_out(logits: Tensor) -> list[list[tuple[int, int]]]:
 
 
 @torch.no_grad()
-def transcribe(model: Recogniser, features: Tensor, *, batch_size: int = 256) -> list[str]:
+def transcribe(model: Recogniser, features: Tensor, *, tail: int = 50, batch_size: int = 256) -> list[str]:
     """Return what `model` writes for log-mel spectrograms (B, F, M), each text by its likeliest path.
 
-    The model runs in evaluation mode, on the device where it is, and keeps the mode it had.
+    A recogniser may write a word a little after it was said, so `tail` frames, as quiet as the quietest number of all,
+    follow each recording first. The model runs in evaluation mode, on the device where it is, and keeps the mode it
+    had.
     """
     where, texts = next(model.parameters()).device, []
+    symbols, joint = model.config.symbols, model.config.joint
     with evaluating(model):
         for part in features.split(batch_size):
-            paths = model(part.to(where)).argmax(-1).tolist()
-            texts += [model.config.joint.join(model.config.symbols[s - 1] for s in collapse(path)) for path in paths]
+            longer = F.pad(part, (0, 0, 0, tail), value=features.min().item())  # (B, F, M) -> (B, F + tail, M)
+            paths = model(longer.to(where)).argmax(-1).tolist()
+            texts += [joint.join(symbols[s - 1] for s in collapse(path)) for path in paths]
     return texts
 
 

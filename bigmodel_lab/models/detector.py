@@ -212,13 +212,20 @@ def detection_loss(outputs: Tensor, packed: Tensor, *, stride: int = 4, gamma: f
 
 
 def decode(
-    outputs: Tensor, *, stride: int = 4, threshold: float = 0.05, overlap: float = 0.5, most: int = 100
+    outputs: Tensor,
+    *,
+    stride: int = 4,
+    threshold: float = 0.05,
+    overlap: float = 0.5,
+    by_class: bool = True,
+    most: int = 100,
 ) -> list[dict[str, Tensor]]:
-    """Return for each image a dictionary of boxes (D, 4), scores (D,) and labels (D,), best score first.
+    """Return for each image a dictionary of boxes (D, 4), scores (D,), labels (D,) and cells (D, 2), best score first.
 
     The score of a cell for a class is the root of its probability times its centre-ness. Scores up to `threshold` are
-    dropped, of the rest the `most` best are kept, then `nms` by class with `overlap`. Boxes are cut at the image's
-    edge. `outputs` (B, K + 5, h, w) of a `Detector` of this `stride`.
+    dropped, of the rest the `most` best are kept, then `nms` with threshold `overlap`, among boxes of one class or,
+    without `by_class`, among all. Boxes are cut at the image's edge; "cells" are the row and column that said each.
+    `outputs` (B, K + 5, h, w) of a `Detector` of this `stride`.
     """
     outputs = outputs.detach().float()
     h, w = outputs.shape[2:]
@@ -231,7 +238,9 @@ def decode(
     for score, corner in zip(scores, corners, strict=True):
         score, place = score.topk(min(most, len(score)))
         score, place = score[score > threshold], place[score > threshold]
-        box, label = corner[place % (h * w)], place // (h * w)
-        kept = nms(box, score, threshold=overlap, labels=label)
-        found.append({"boxes": box[kept], "scores": score[kept], "labels": label[kept]})
+        cell, label = place % (h * w), place // (h * w)
+        kept = nms(corner[cell], score, threshold=overlap, labels=label if by_class else None)
+        cell, score, label = cell[kept], score[kept], label[kept]
+        places = torch.stack([cell // w, cell % w], dim=1)
+        found.append({"boxes": corner[cell], "scores": score, "labels": label, "cells": places})
     return found

@@ -34,7 +34,7 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no network, and scores that nobody knows."""
-        if min(self.vocabulary, self.context, self.width) < 1 or (self.memory is not None and self.memory < 1):
+        if min(self.vocabulary, self.context, self.width, 1 if self.memory is None else self.memory) < 1:
             raise InputError("vocabulary, context, width and memory >= 1", got=repr(self))
         if self.score not in SCORES:
             raise InputError(f"a score among {', '.join(SCORES)}", got=repr(self.score))
@@ -62,8 +62,8 @@ class Seq2SeqConfig(DecoderConfig):
 class Attention(nn.Module):
     r"""Weights over the places of a memory for each state, and the mean of the memory under them.
 
-    The score of state $s_t$ and place $m_j$ is $v^\top \tanh(W s_t + U m_j)$ (additive) or $s_t^\top U m_j$ (general);
-    the weights are their softmax over the places that the mask allows.
+    The score of state $s_t$ and place $m_j$ is $v^\top \tanh(W s_t + U m_j + b)$ ("additive") or $s_t^\top U m_j$
+    ("general"); the weights are the softmax of the scores over the places that the mask allows.
     """
 
     def __init__(self, width: int, memory: int, *, score: str = "additive") -> None:
@@ -71,10 +71,11 @@ class Attention(nn.Module):
         super().__init__()
         if score not in SCORES:
             raise InputError(f"a score among {', '.join(SCORES)}", got=repr(score))
-        additive = score == "additive"
-        self.key = nn.Linear(memory, width, bias=additive)
-        self.query = nn.Linear(width, width, bias=False) if additive else None
-        self.bend, self.score = (nn.Tanh(), nn.Linear(width, 1, bias=False)) if additive else (None, None)
+        self.additive = score == "additive"
+        self.key = nn.Linear(memory, width, bias=self.additive)  # U
+        if self.additive:
+            self.query, self.bend = nn.Linear(width, width, bias=False), nn.Tanh()  # W
+            self.score = nn.Linear(width, 1, bias=False)  # v
 
     def forward(self, states: Tensor, memory: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map states (B, T, C), memory (B, S, M) and mask (B, S) bool to the means (B, T, M) and weights (B, T, S).
@@ -87,22 +88,18 @@ class Attention(nn.Module):
     def scores(self, states: Tensor, memory: Tensor) -> Tensor:
         """Return how well each state (B, T, C) matches each place (B, S, M): (B, T, S)."""
         keys = self.key(memory)  # (B, S, C)
-        if self.query is None:
+        if not self.additive:
             return states @ keys.transpose(1, 2)  # (B, T, C) @ (B, C, S) -> (B, T, S)
         both = self.query(states)[:, :, None] + keys[:, None]  # (B, T, 1, C) + (B, 1, S, C) -> (B, T, S, C)
         return self.score(self.bend(both)).squeeze(-1)
 
 
+@dataclass(eq=False)
 class StateCache:
     """What a recurrent decoder carries from token to token: one state, however long the text."""
 
-    def __init__(self) -> None:
-        """Begin before the first token."""
-        self.length, self.state = 0, None
-
-    def keep(self, state: Tensor, new: int) -> None:
-        """Keep the state (1, B, C) after `new` more tokens."""
-        self.length, self.state = self.length + new, state
+    length: int = 0  # tokens read
+    state: Tensor | None = None  # (1, B, C) after them
 
 
 class AttentionDecoder(nn.Module):
@@ -151,7 +148,7 @@ class AttentionDecoder(nn.Module):
         state = cache[0].state if first else self.first_state(memory, mask)
         states, state = self.recurrent(self.dropout_embed(self.embed(target)), state)  # (B, T, C), (1, B, C)
         if cache:
-            cache[0].keep(state, target.shape[1])
+            cache[0].length, cache[0].state = first + target.shape[1], state
         seen, weights = self.attention(states, memory, mask)
         joined = self.join_bend(self.join(torch.cat((seen, states), -1)))  # (B, T, M + C) -> (B, T, C)
         return self.dropout_join(joined), weights
@@ -255,5 +252,5 @@ def _check_memory(memory: Tensor, mask: Tensor | None, batch: int, width: int) -
         got = f"shape {tuple(memory.shape)}"
         raise InputError(f"a memory of shape ({batch}, S, {width}), S at least 1", got=got)
     if mask is not None and (mask.dtype != torch.bool or mask.shape != memory.shape[:2]):
-        got = f"{mask.dtype} of shape {tuple(mask.shape)}"
-        raise InputError(f"a boolean mask of shape {tuple(memory.shape[:2])}, True at real places", got=got)
+        expected = f"a boolean mask of shape {tuple(memory.shape[:2])}, True at real places"
+        raise InputError(expected, got=f"{mask.dtype} of shape {tuple(mask.shape)}", hint="mask.bool()")

@@ -23,25 +23,26 @@ class UNetConfig:
     channels: int = 3  # C of the input images
     outputs: int = 11  # K, classes with the background
     widths: tuple[int, ...] = (16, 32, 64)  # channels of each level; each level but the first halves H and W
-    depth: int = 1  # convolutions of a level, on the way down and on the way up
+    depths: tuple[int, ...] = (1, 2, 2)  # convolutions of each level on the way down; one each on the way up
     skips: bool = True  # the way up also gets the map of the same size from the way down
     norm: str = "batch"  # "batch", or "group": of `groups` groups, for batches of one or two images
     groups: int = 4
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no network."""
-        if not self.widths or min(self.channels, self.outputs, self.depth, self.groups, *self.widths) < 1:
-            raise InputError("channels, outputs, depth, groups and widths >= 1", got=repr(self))
+        sizes = (self.channels, self.outputs, self.groups, *self.widths, *self.depths)
+        if not self.widths or len(self.depths) != len(self.widths) or min(sizes) < 1:
+            raise InputError("channels, outputs, groups, widths and as many depths, all >= 1", got=repr(self))
         if self.norm not in ("batch", "group"):
             raise InputError('norm="batch" or norm="group"', got=repr(self.norm))
         if self.norm == "group" and any(width % self.groups for width in self.widths):
             raise InputError(f"widths that {self.groups} groups divide evenly", got=repr(self.widths))
 
 
-def _level(narrow: int, wide: int, config: UNetConfig) -> nn.Sequential:
+def _level(narrow: int, wide: int, depth: int, config: UNetConfig) -> nn.Sequential:
     """Return `depth` times a 3×3 convolution, a normalisation and a ReLU."""
     layers = []
-    for i in range(config.depth):
+    for i in range(depth):
         norm = nn.BatchNorm2d(wide) if config.norm == "batch" else nn.GroupNorm(config.groups, wide)
         layers += [nn.Conv2d(wide if i else narrow, wide, 3, padding=1, bias=False), norm, nn.ReLU()]
     return nn.Sequential(*layers)
@@ -60,7 +61,7 @@ class UpLevel(nn.Module):
         self.skips = config.skips
         self.reduce = nn.Conv2d(wide, narrow if config.skips else 2 * narrow, 1)
         self.grow = nn.Upsample(scale_factor=2, mode="nearest")
-        self.level = _level(2 * narrow, narrow, config)
+        self.level = _level(2 * narrow, narrow, 1, config)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Map (B, wide, H, W) and (B, narrow, 2H, 2W) to (B, narrow, 2H, 2W)."""
@@ -80,7 +81,8 @@ class UNet(nn.Module):
         self.config = config = UNetConfig() if config is None else config
         widths = config.widths
         self.down = nn.ModuleList(
-            _level(narrow, wide, config) for narrow, wide in zip((config.channels, *widths), widths, strict=False)
+            _level(narrow, wide, depth, config)
+            for narrow, wide, depth in zip((config.channels, *widths[:-1]), widths, config.depths, strict=True)
         )
         self.pools = nn.ModuleList(nn.MaxPool2d(2) for _ in widths[1:])
         self.up = nn.ModuleList(UpLevel(wide, narrow, config) for narrow, wide in zip(widths, widths[1:], strict=False))

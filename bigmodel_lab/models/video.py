@@ -3,7 +3,7 @@
 Sources: Ji et al. (2013), 3D convolutional neural networks, IEEE TPAMI 35, doi 10.1109/TPAMI.2012.59; Tran et al.
 (2015), C3D, arXiv 1412.0767; Donahue et al. (2015), a CNN and a recurrent network, arXiv 1411.4389; the frame-wise
 control as in Karpathy et al. (2014), doi 10.1109/CVPR.2014.223.
-Dimension letters: B batch, T frames, C channels, H height, W width, D features of a frame, K outputs.
+Dimension letters: B batch, T frames, L looks, C channels, H height, W width, D features of a look, K outputs.
 """
 
 from dataclasses import dataclass
@@ -73,22 +73,25 @@ class VideoRNNConfig:
     channels: int = 3  # C of the frames
     outputs: int = 8  # K, classes or regression targets
     widths: tuple[int, ...] = (8, 16, 32)  # of the frame encoder; each stage but the first halves H and W
-    side: int = 6  # the encoder's map is averaged down to side × side places: where things are must not be lost
+    look: int = 1  # successive frames that the encoder sees at once, stacked as channels
+    side: int = 3  # the encoder's map is averaged down to side × side places: where things are must not be lost
     kind: str = "gru"  # the cell: "rnn", "lstm" or "gru"
     width: int = 64  # numbers in the recurrent state
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no network."""
-        if not self.widths or min((self.channels, self.outputs, self.side, self.width, *self.widths)) < 1:
-            raise InputError("channels, outputs, side, width and at least one of widths, all >= 1", got=repr(self))
+        sizes = (self.channels, self.outputs, self.look, self.side, self.width, *self.widths)
+        if not self.widths or min(sizes) < 1:
+            raise InputError("channels, outputs, look, side, width and at least one of widths >= 1", got=repr(self))
         if self.kind not in KINDS:
             raise InputError(f"a kind among {', '.join(KINDS)}", got=repr(self.kind))
 
 
 class VideoRNN(nn.Module):
-    """The same convolutions on every frame, then a recurrent network over the frames' features.
+    """The same convolutions on every look at the clip, then a recurrent network over what was seen.
 
-    Inputs have shape (B, T, C, H, W), H and W at least 2 ** (len(widths) - 1); outputs (B, K).
+    A look is one frame, or `config.look` successive ones. Inputs have shape (B, T, C, H, W), T at least `look`, H and W
+    at least 2 ** (len(widths) - 1); outputs (B, K).
     """
 
     def __init__(self, config: VideoRNNConfig | None = None) -> None:
@@ -96,9 +99,11 @@ class VideoRNN(nn.Module):
         super().__init__()
         self.config = config = VideoRNNConfig() if config is None else config
         layers: list[nn.Module] = []
-        for i, (narrow, wide) in enumerate(zip((config.channels, *config.widths), config.widths, strict=False)):
-            layers += [nn.MaxPool2d(2)] if i else []
+        narrow = config.look * config.channels
+        for wide in config.widths:
+            layers += [nn.MaxPool2d(2)] if layers else []
             layers += [convolution(narrow, wide), nn.ReLU()]
+            narrow = wide
         self.encoder = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(config.side))
         features = config.widths[-1] * config.side**2  # D
         self.sequence = SequenceClassifier(
@@ -107,9 +112,11 @@ class VideoRNN(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map clips (B, T, C, H, W) to outputs (B, K)."""
-        _check(clips, self.config.channels)
-        features = self.encoder(_frames(clips)).flatten(1)  # (B·T, C, H, W) -> (B·T, D)
-        return self.sequence(features.unflatten(0, clips.shape[:2]))  # (B, T, D)
+        look = self.config.look
+        _check(clips, self.config.channels, look)
+        looks = clips.unfold(1, look, 1).movedim(5, 2).flatten(2, 3)  # (B, L, C, H, W, look) -> (B, L, look·C, H, W)
+        features = self.encoder(_frames(looks)).flatten(1)  # (B·L, look·C, H, W) -> (B·L, D)
+        return self.sequence(features.unflatten(0, looks.shape[:2]))  # (B, L, D)
 
 
 class FrameWise(nn.Module):
@@ -136,10 +143,10 @@ def _frames(clips: Tensor) -> Tensor:
     return clips.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
-def _check(clips: Tensor, channels: int) -> None:
-    if clips.ndim != 5 or clips.shape[2] != channels or clips.shape[1] == 0:
+def _check(clips: Tensor, channels: int, frames: int = 1) -> None:
+    if clips.ndim != 5 or clips.shape[2] != channels or clips.shape[1] < frames:
         raise InputError(
-            f"clips of shape (B, T, {channels}, H, W)",
+            f"clips of shape (B, T, {channels}, H, W), T at least {frames}",
             got=f"shape {tuple(clips.shape)}",
             hint="clips[None] for one clip; clips.transpose(1, 2) if the channels come before the frames",
         )

@@ -11,11 +11,11 @@ Dimension letters: B batch, T samples.
 from math import log, pi
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from bigmodel_lab.errors import InputError
 
-__all__ = ["FLOOR", "griffin_lim", "log_mel", "mel_filters", "mel_to_magnitude", "mfcc", "spectrogram"]
+__all__ = ["FLOOR", "griffin_lim", "log_mel", "mel_filters", "mel_to_magnitude", "mfcc", "spectrogram", "warp"]
 
 FLOOR = 1e-5  # mel power below which everything sounds as silence does
 MOMENTUM = 0.99  # of fast Griffin-Lim: how far each round goes on in its direction
@@ -122,7 +122,7 @@ def griffin_lim(magnitude: Tensor, *, hop: int = 80, rounds: int = 60, seed: int
             got=f"shape {tuple(magnitude.shape)}, least {magnitude.min().item():.3g}, hop {hop}",
             hint="the logarithm has to be undone first: mel_to_magnitude",
         )
-    generator = torch.Generator().manual_seed(seed)
+    generator = Generator().manual_seed(seed)
     angle = 2 * pi * torch.rand(magnitude.shape, generator=generator, dtype=torch.float64)
     kind = torch.promote_types(magnitude.dtype, torch.complex64)
     phase = torch.polar(torch.ones_like(angle), angle).to(magnitude.device, kind)
@@ -132,6 +132,25 @@ def griffin_lim(magnitude: Tensor, *, hop: int = 80, rounds: int = 60, seed: int
         phase = now + MOMENTUM * (now - last)
         phase, last = phase / phase.abs().clamp(min=1e-12), now
     return _istft(magnitude * phase, hop)
+
+
+def warp(bands: Tensor, generator: Generator, *, most: float) -> Tensor:
+    """Stretch the bands of each log-mel spectrogram (N, F, M) by a factor drawn from 1 - `most` to 1 + `most`.
+
+    As if the same were said by a longer or a shorter throat, which moves all resonances: training on it teaches more
+    voices than there are (vocal tract length perturbation, Jaitly & Hinton 2013, ICML workshop WDLASL; here along the
+    mel scale). Between two bands is their weighted mean; beyond the last band, the last.
+    """
+    _check_numbers(bands, "log-mel numbers (N, F, M)", 3)
+    if not 0 <= most < 1:
+        raise InputError("most in [0, 1)", got=repr(most), hint="most=0.15")
+    mels = bands.shape[-1]
+    factor = 1 + most * (2 * torch.rand(len(bands), 1, generator=generator) - 1)  # (N, 1)
+    place = (torch.arange(mels) * factor).clamp(max=mels - 1)  # (N, M): which band each new one was
+    low = place.floor().long().clamp(max=max(mels - 2, 0))
+    share = (place - low)[:, None].to(bands)  # (N, 1, M)
+    lower, upper = (at[:, None].expand_as(bands).to(bands.device) for at in (low, (low + 1).clamp(max=mels - 1)))
+    return bands.gather(2, lower) * (1 - share) + bands.gather(2, upper) * share
 
 
 def _stft(waves: Tensor, window: int, hop: int) -> Tensor:

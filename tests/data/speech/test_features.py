@@ -17,6 +17,7 @@ from bigmodel_lab.data.speech.features import (
     mel_to_magnitude,
     mfcc,
     spectrogram,
+    warp,
 )
 from bigmodel_lab.errors import InputError
 
@@ -210,6 +211,41 @@ class TestMelToMagnitude:
         noise = torch.randn(len(back), generator=torch.Generator().manual_seed(0)) * back.std()
         away, control = ((log_mel(x, RATE) - bands[: 1 + len(back) // 80]).abs()[loud].mean() for x in (back, noise))
         assert away < 0.35 * control  # noise of the same loudness
+
+
+class TestWarp:
+    bands = torch.arange(40.0).expand(500, 3, 40).contiguous()  # each band says its own number
+
+    def test_a_band_becomes_the_one_at_its_place_times_the_factor(self):
+        made = warp(self.bands, torch.Generator().manual_seed(0), most=0.2)
+        factor = made[:, 0, 10] / 10
+        assert 0.8 <= factor.min() < 0.81
+        assert 1.19 < factor.max() <= 1.2
+        expected = (self.bands * factor[:, None, None]).clamp(max=39)
+        torch.testing.assert_close(made, expected, atol=1e-3, rtol=0)
+
+    def test_a_resonance_moves(self, wave):
+        bands = log_mel(wave, RATE)
+        made = warp(bands.expand(64, -1, -1), torch.Generator().manual_seed(0), most=0.15)
+        power = made.exp().mean(1)  # (64, 40)
+        centre = (power * torch.arange(40)).sum(1) / power.sum(1)
+        assert centre.max() > 1.1 * centre.min()
+
+    def test_most_0_changes_nothing_and_the_generator_decides(self):
+        generator = torch.Generator().manual_seed(0)
+        assert torch.equal(warp(self.bands, generator, most=0.0), self.bands)
+        first, second, third = (warp(self.bands, torch.Generator().manual_seed(s), most=0.1) for s in (1, 1, 2))
+        assert torch.equal(first, second)
+        assert not torch.equal(first, third)
+
+    @pytest.mark.parametrize("most", [-0.1, 1.0, float("nan")])
+    def test_a_factor_of_0_is_refused(self, most):
+        with pytest.raises(InputError, match=r"most in \[0, 1\)"):
+            warp(self.bands, torch.Generator(), most=most)
+
+    def test_one_spectrogram_without_a_batch_is_refused(self):
+        with pytest.raises(InputError, match="log-mel numbers"):
+            warp(self.bands[0], torch.Generator(), most=0.1)
 
 
 @pytest.mark.parametrize("function", [spectrogram, lambda w: log_mel(w, RATE), lambda w: mfcc(w, RATE)])

@@ -1,4 +1,4 @@
-"""CoNLL-2003 is read from files laid out as the real ones, classic or the hub's; what is missing or foreign is named."""
+"""CoNLL-2003 is read from files laid out as the real ones, classic or the hub's; what's missing or foreign is named."""
 
 import datasets
 import pytest
