@@ -126,7 +126,8 @@ with the course's library, so that a lesson on speech has a trained recogniser w
 | architecture | {architecture} |
 | vocabulary | {words} words, and the blank of CTC |
 | sound | 8000 Hz, log-mel spectrogram of 40 bands, window 256 samples, hop 80 |
-| trained on | {recordings:,} recordings of {voices} synthetic voices, {epochs} passes |
+| trained on | {recordings:,} recordings of {voices} synthetic voices |
+| passes | {epochs}, each with the continuous recordings {repeats} times |
 | seed, date | {seed}, {date} |
 | time | {minutes:.0f} minutes on one thread of a busy machine |
 | versions | {versions} |
@@ -179,6 +180,7 @@ def card(record: dict) -> str:
         **{key: record[key] for key in ("parameters", "architecture", "recordings", "voices", "seed", "date")},
         words=len(WORDS),
         epochs=record["recipe"]["epochs"],
+        repeats=record["recipe"]["repeats"],
         minutes=record["seconds"] / 60,
         versions=", ".join(f"{name} {version}" for name, version in record["versions"].items()),
         scores=rows,
@@ -211,7 +213,7 @@ def main() -> None:
         "seed": SEED,
         "audio": {name: about["samples_sha256"] for name, about in speech.embedded.manifest()["files"].items()},
         "training_parts": {name: len(part) for name, part in parts.items()},
-        "recordings": len(data.targets),
+        "recordings": sum(len(part) for part in parts.values()),
         "voices": len({voice for part in parts.values() for voice in part.voices}),
         "architecture": "2 convolutions (stride 4 and 2), GRU of width 80 in each direction, one linear layer",
         "versions": {"torch": metadata.version("torch")},

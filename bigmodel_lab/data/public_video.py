@@ -135,9 +135,7 @@ def _files(folder: Path, name: str, known: Sequence[str], names: Sequence[str]) 
         file, _, number = line.partition(" ")  # training lists have the class's number as well, from 1
         kind = file.split("/")[0]
         if kind not in known or number not in ("", str(known.index(kind) + 1)):
-            raise broken(
-                "ucf101", folder / "ucfTrainTestlist" / name, f"the line {line!r}, not a class of classInd.txt"
-            )
+            raise broken("ucf101", folder / "ucfTrainTestlist" / name, f"{line!r}, no class of classInd.txt")
         if kind in names:
             found.append((folder / "UCF-101" / file, names.index(kind)))
     for kind in names:

@@ -8,7 +8,7 @@ Dimension letters: N clips, T frames, C channels, H height, W width.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from math import pi
+from math import log, pi
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ __all__ = ["MOTIONS", "TURNABLE", "VideoSet", "moving_shapes"]
 # Each motion stands beside the one that it becomes when the film runs backwards: label ^ 1.
 MOTIONS = ("left", "right", "up", "down", "clockwise", "anticlockwise", "growing", "shrinking")
 TURNABLE = tuple(name for name in GLYPHS if name not in ("disc", "ring"))  # nobody sees a disc turn
-WAY = torch.tensor(  # of each motion: x, y (down), tilt (clockwise), logarithm of the size
+WAY = torch.tensor(  # of each motion: x, y (down), tilt (clockwise), logarithm of the radius
     [
         [-1.0, 0, 0, 0],
         [1, 0, 0, 0],
@@ -38,7 +38,7 @@ SIDE = 24  # pixels; the numbers below are those of an image with this side
 CENTRE = (7.0, 17.0)  # in the middle of the clip, both ways
 RADIUS = (3.0, 6.0)  # in the middle of the clip; of the glyph that rests, REST
 REST = (2.6, 3.4)
-PACE = torch.tensor([[0.4, 0.4, 12 * pi / 180, 0.045], [0.65, 0.65, 18 * pi / 180, 0.07]])  # lowest, highest per frame
+PACE = torch.tensor([[0.45, 0.45, 15 * pi / 180, 0.045], [0.7, 0.7, 21 * pi / 180, 0.07]])  # lowest, highest per frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +109,10 @@ def moving_shapes(
 
     A glyph out of `TURNABLE` moves at a steady pace, drawn anew for each clip and times `speed`; another one, in
     another colour, rests. What is seen in the middle of the clip is drawn without regard to the class: with an odd
-    number of frames, the middle frame is the same pixel by pixel whatever the label. Tilt is uniform, so turning never
-    shows in one frame. Place and size in other frames differ by what the motion adds since the middle. A clip played
-    backwards is a clip of the class label ^ 1, in all respects.
+    number of frames, the middle frame is the same pixel by pixel whatever the label. Other frames differ by what the
+    motion adds since the middle, whose place and logarithmic size are uniform, so that this shows as little as it can;
+    turning never shows in one frame, for every tilt is as likely. A clip played backwards is a clip of the class
+    label ^ 1, in all respects.
     `difficulty` scales noise and texture; 0 leaves neither. The same arguments give the same clips; the training clips
     do not depend on `test`, nor the test's on `train`.
     """
@@ -147,14 +148,8 @@ def _draw_chunk(
     """
     count, scale, uniform = len(labels), size / SIDE, images._uniform
     kind, other_kind = torch.randint(len(TURNABLE), (2, count), generator=generator)
-    middle = torch.cat(  # (N, 4): x, y, tilt, logarithm of the radius
-        [
-            uniform(generator, *CENTRE, count, 2),
-            uniform(generator, 0, 2 * pi, count, 1),
-            uniform(generator, *RADIUS, count, 1).log(),
-        ],
-        dim=1,
-    )
+    ends = (CENTRE, CENTRE, (0, 2 * pi), (log(RADIUS[0]), log(RADIUS[1])))
+    middle = torch.cat([uniform(generator, *two, count, 1) for two in ends], dim=1)  # (N, 4): x, y, tilt, log radius
     pace = PACE[0] + (PACE[1] - PACE[0]) * torch.rand(count, 1, generator=generator)
     since = torch.arange(frames) - (frames - 1) / 2  # frames since the middle, (T,)
     state = middle[:, None] + since[:, None] * (speed * pace * WAY[labels])[:, None]  # (N, T, 4)
@@ -163,7 +158,7 @@ def _draw_chunk(
     glyph = glyph.view(count, frames, size, size)
 
     away = uniform(generator, REST[1], SIDE - REST[1], count, 2) * scale  # anywhere: it tells nothing about the other
-    other_radius, other_tilt = (uniform(generator, *ends, count) for ends in (REST, (0, 2 * pi)))
+    other_radius, other_tilt = (uniform(generator, *two, count) for two in (REST, (0, 2 * pi)))
     other = _opacity(other_kind, away, other_radius * scale, other_tilt, size)[:, None]  # (N, 1, H, W)
 
     clips = _paint(glyph, other, difficulty, generator)
@@ -186,7 +181,7 @@ def _paint(glyph: Tensor, other: Tensor, difficulty: float, generator: torch.Gen
     colour = torch.randint(len(COLOURS), (count,), generator=generator)
     shift = torch.randint(1, len(COLOURS), (count,), generator=generator)
     empty = torch.zeros_like(other[:, 0])
-    back = images._paint(empty, empty, colour, difficulty, generator)  # (N, 3, H, W), of another hue than `colour`
+    back = 0.6 * images._paint(empty, empty, colour, difficulty, generator)  # (N, 3, H, W), of other hues than `colour`
     paints = torch.tensor(list(COLOURS.values()))
     front, rest = (paints[c][:, None, :, None, None] for c in (colour, (colour + shift) % len(COLOURS)))
     still = torch.lerp(back[:, None], rest.expand_as(back[:, None]), other[:, :, None])  # (N, 1, 3, H, W)

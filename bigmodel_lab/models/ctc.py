@@ -133,7 +133,8 @@ def encode(texts: Iterable[str], symbols: Sequence[str], *, joint: str = " ") ->
             raise InputError(f"texts of the {len(number)} symbols {known}, …", got=f"{unknown[0]!r} in {text!r}")
         rows.append([number[part] for part in parts])
     longest = max(map(len, rows), default=0)
-    return torch.tensor([row + [BLANK] * (longest - len(row)) for row in rows], dtype=torch.int64).reshape(len(rows), longest)
+    filled = [row + [BLANK] * (longest - len(row)) for row in rows]
+    return torch.tensor(filled, dtype=torch.int64).reshape(len(rows), longest)
 
 
 def ctc_loss(outputs: Tensor, targets: Tensor) -> Tensor:

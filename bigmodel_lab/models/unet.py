@@ -6,6 +6,7 @@ Dimension letters: B batch, C channels, H height, W width, K classes with the ba
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 
 from bigmodel_lab.errors import InputError
 
-__all__ = ["UNet", "UNetConfig", "dice_loss", "segmentation_loss"]
+__all__ = ["VOID", "UNet", "UNetConfig", "dice_loss", "segmentation_loss"]
+
+VOID = 255  # in masks: a pixel that nobody judges, as Pascal VOC has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,7 @@ class UNet(nn.Module):
             for narrow, wide, depth in zip((config.channels, *widths[:-1]), widths, config.depths, strict=True)
         )
         self.pools = nn.ModuleList(nn.MaxPool2d(2) for _ in widths[1:])
-        self.up = nn.ModuleList(UpLevel(wide, narrow, config) for narrow, wide in zip(widths, widths[1:], strict=False))
+        self.up = nn.ModuleList(UpLevel(wide, narrow, config) for narrow, wide in pairwise(widths))
         self.head = nn.Conv2d(widths[0], config.outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,24 +111,34 @@ class UNet(nn.Module):
                 hint="x.unsqueeze(0) for one image, x.expand(-1, 3, -1, -1) for grey ones, x / 255 for bytes",
             )
         if x.shape[2] % step or x.shape[3] % step or 0 in x.shape:
-            right, below = -x.shape[3] % step, -x.shape[2] % step
-            hint = f"fill up and cut off again: model(F.pad(x, (0, {right}, 0, {below})))[..., :{x.shape[2]}, :{x.shape[3]}]"
-            raise InputError(f"sides that are multiples of {step}", got=f"{x.shape[2]} × {x.shape[3]}", hint=hint)
+            height, width = x.shape[2:]
+            filled = f"F.pad(x, (0, {-width % step}, 0, {-height % step}))"
+            hint = f"fill up, and cut off what comes out: model({filled})[..., :{height}, :{width}]"
+            raise InputError(f"sides that are multiples of {step}", got=f"{height} × {width}", hint=hint)
 
 
 def dice_loss(scores: Tensor, truth: Tensor) -> Tensor:
     r"""Return $1 - 2 \sum p t / (\sum p + \sum t)$, the mean over the classes that are not the background.
 
     `scores` (B, K, H, W) are logits, whose softmax is p; `truth` (B, H, W) are classes, whose one-hot is t. The sums go
-    over all pixels of the batch; a class that is nowhere in it does not count.
+    over all pixels of the batch that are not `VOID`; a class that is nowhere in it does not count.
     """
-    p = scores.softmax(1).flatten(2)[:, 1:]
-    t = F.one_hot(truth.flatten(1), scores.shape[1]).transpose(1, 2)[:, 1:]  # (B, K - 1, H·W)
-    size = t.sum((0, 2))
-    dice = 2 * (p * t).sum((0, 2)) / (p.sum((0, 2)) + size).clamp(min=1e-6)
-    return 1 - dice[size > 0].mean()
+    known, classes = truth != VOID, scores.shape[1]
+    p = scores.softmax(1) * known[:, None]
+    truth = truth.where(known, 0)
+    right = p.gather(1, truth[:, None]).flatten()  # p of the true class, where t is 1
+    shared = right.new_zeros(classes).index_add(0, truth.flatten(), right)
+    size = shared.new_zeros(classes).index_add(0, truth.flatten(), known.flatten().to(right))
+    dice = (2 * shared / (p.sum((0, 2, 3)) + size).clamp(min=1e-6))[1:]
+    there = size[1:] > 0
+    return 1 - (dice * there).sum() / there.sum().clamp(min=1)
 
 
-def segmentation_loss(scores: Tensor, truth: Tensor) -> Tensor:
-    """Return the cross-entropy of the pixels plus the Dice loss of the classes."""
-    return F.cross_entropy(scores, truth) + dice_loss(scores, truth)
+def segmentation_loss(scores: Tensor, truth: Tensor, *, background: float = 0.1) -> Tensor:
+    """Return the cross-entropy of the pixels, the background's weighted by `background`, plus the Dice loss.
+
+    `scores` (B, K, H, W) are logits, `truth` (B, H, W) int64 from 0 to K - 1, or `VOID` where nobody judges.
+    """
+    weight = torch.ones(scores.shape[1], device=scores.device, dtype=scores.dtype)
+    weight[0] = background
+    return F.cross_entropy(scores, truth, weight, ignore_index=VOID) + dice_loss(scores, truth)

@@ -128,7 +128,7 @@ def test_a_file_cut_short_is_refused(tmp_path, share):
 
 @pytest.mark.parametrize("name", ["missing.avi", "."])
 def test_a_missing_file_is_named(tmp_path, name):
-    with pytest.raises(DataError, match="no such file|a folder"):
+    with pytest.raises(DataError, match=r"no such file|a folder"):
         read_video(tmp_path / name)
 
 
@@ -145,7 +145,7 @@ def test_a_missing_set_says_where_it_is_found(tmp_path):
 
 def test_a_missing_class_is_named(root):
     shutil.rmtree(root / "UCF-101" / "Biking")
-    with pytest.raises(DataError, match="Biking[\\s\\S]*no such folder"):
+    with pytest.raises(DataError, match=r"Biking[\s\S]*no such folder"):
         ucf101(root)
     assert len(ucf101(root, classes=("Archery",), frames=2, size=8)[0]) == 2  # the others are still whole
 

@@ -1,4 +1,4 @@
-"""Speech to text in another language: packing, the decoder's view of the future, writing, and a language of melodies."""
+"""Speech to text in another language: packing, what a token can see, writing, and a language of melodies."""
 
 import pytest
 import torch

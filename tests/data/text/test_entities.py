@@ -125,6 +125,30 @@ def test_google_style_descriptions_lose_their_names():
     assert list(prose(doc)) == ["How many times it is to be done.", "Whether it is to be undone after."]
 
 
+# --- the score that the lesson compares its own with ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("truth", "guess", "precision", "recall"),
+    [
+        ("B-A I-A O B-B", "B-A I-A O B-B", 1, 1),
+        ("B-A I-A O B-B", "O O O O", 0, 0),
+        ("B-A I-A O B-B", "B-A O O B-B", 1 / 2, 1 / 2),  # one end is wrong
+        ("B-A I-A O B-B", "B-B I-B O B-B", 1 / 2, 1 / 2),  # one type is
+        ("B-A I-A I-A O", "B-A B-A I-A O", 0, 0),  # two guesses over one entity are two wrong ones, and one missed
+        ("B-A B-A I-A O", "B-A I-A I-A O", 0, 0),  # one guess over two entities is one wrong one, and two missed
+        ("B-A B-A I-A O B-A", "B-A I-A I-A O B-A", 1 / 2, 1 / 3),
+        ("B-A I-A O B-B", "I-A I-A O I-B", 1, 1),  # an I- that continues nothing begins an entity
+    ],
+)
+def test_nervaluate_strict_is_exact_agreement(truth, guess, precision, recall):
+    from nervaluate import Evaluator
+
+    rows = [truth.split()], [guess.split()]
+    strict = Evaluator(*rows, tags=["A", "B"], loader="list").evaluate()["overall"]["strict"]
+    assert (strict.precision, strict.recall) == (pytest.approx(precision), pytest.approx(recall))
+
+
 # --- the set --------------------------------------------------------------------------------------------------------
 
 SOURCE = '''
