@@ -16,7 +16,6 @@ __all__ = [
     "rnn",
     "sampling",
     "seq2seq",
-    "speech",
     "speech_translation",
     "tagger",
     "transformer",

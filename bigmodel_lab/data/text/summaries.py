@@ -23,22 +23,22 @@ __all__ = ["SummarySet", "sentences", "summaries"]
 SUMMARY_WORDS = range(4, 26)  # of a summary
 SHARED = 8  # training documents with the same sentence, names and numbers apart: it is a formula, not content
 SHINGLE, ALIKE = 3, 0.5  # words in a row; the share of them that makes two documents alike
-_SECTION = re.compile(
-    r"(?i)(other )?(parameters|param|returns?|yields?|raises?|warns|warnings?|examples?|notes?|references?|see also|"
-    r"attributes|arguments|args|kwargs|keyword arg(uments|s)|methods|usage|shape|inputs?|outputs?)\b[\w ]*:{0,2}"
+_SECTION = re.compile(  # a line by itself; with more words on it only before a colon
+    r"(?i)(other )?(parameters?|returns?|yields?|raises?|warns|warnings?|examples?|notes?|references?|see also|"
+    r"attributes|arguments|args|kwargs|keyword arg(uments|s)|methods|usage|shape|inputs?|outputs?)( [\w ]*:)?:{0,2}"
 )
 _NOT_PROSE = re.compile(r"(>>>|\.\. |[-*+•|#=~^]|\d+[.)] |:\w+|@|\s)")  # how code, lists, tables and fields begin
 _UNDERLINE = re.compile(r"[-=~^]{3,}")
 _MARKUP = (
     (re.compile(r"\[([^\[\]]+)\]\([^()\s]*\)"), r"\1"),  # [text](address)
     (re.compile(r"\s?\[[\w, -]+\]_+"), ""),  # [1]_
-    (re.compile(r":[\w:+-]+:`(?:[^`<]*<)?[~!]?([^`<>]*)>?`"), r"\1"),  # :class:`~a.B`
+    (re.compile(r":[\w:+-]+:`[~!]?([^`<]*?)\s*(?:<[^`]*>)?`"), r"\1"),  # :class:`~a.B`, :ref:`the guide <guide>`
     (re.compile(r"`+|\*\*"), ""),
+    (re.compile(r"(?<![\w*])\*([^\s*][^*]*)\*(?![\w*])"), r"\1"),  # *emphasis*
 )
 _END = re.compile(r"(?<=[.!?]) +(?=[A-Z(\"'\[]|\w*[_=]\w)")  # a sentence may begin with an identifier
-_OPEN = re.compile(
-    r"\b(?:e\.g|i\.e|cf|vs|approx|resp|al|Eq|Eqs|Fig|Figs|Sec|Ref|Refs|No|Dr|St)\.$"
-)  # no end of a sentence
+# a full stop that ends no sentence
+_OPEN = re.compile(r"\b(?:e\.g|i\.e|cf|vs|approx|resp|al|Eq|Eqs|Fig|Figs|Sec|Ref|Refs|No|Dr|St)\.$")
 _NAME = re.compile(r"\S*(?:[\d_./()\[\]<>=]|[a-z][A-Z]|[A-Z]{2})\S*")  # a word that is an identifier, or a number
 
 

@@ -5,12 +5,14 @@ Sources: Hermann et al. (2015), arXiv 1506.03340; See, Liu & Manning (2017), arX
 """
 
 import re
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from bigmodel_lab.data.integers import integer
 from bigmodel_lab.data.public import broken, place
 from bigmodel_lab.data.text.public import _tables, _texts
-from bigmodel_lab.data.text.summaries import SummarySet
+from bigmodel_lab.data.text.summaries import SummarySet, sentences
 from bigmodel_lab.errors import InputError
 
 __all__ = ["cnn_dailymail"]
@@ -24,6 +26,7 @@ def cnn_dailymail(
     *,
     parts: tuple[str, ...] = ("train", "test"),
     most: int | None = None,
+    longest: int | None = None,
 ) -> tuple[SummarySet, ...]:
     """Return the `parts` of CNN/DailyMail: bodies are the articles, summaries the highlights, names their ids.
 
@@ -31,6 +34,7 @@ def cnn_dailymail(
       root/3.0.0/test-00000-of-00001.parquet; None for the hub itself, or the copy of it that `datasets` keeps.
     - `parts`: of "train", "validation" and "test"; only their files are read.
     - `most`: at most so many articles of each part, the first ones; None for all.
+    - `longest`: an article of more words keeps its first whole sentences that fit, at least one; None for all of it.
 
     White space is made single spaces, so that highlights, one a line in the files, become sentences in a row. Rows with
     an empty article or highlight are left out and counted in `dropped`. Raises `MissingExtraError` without `datasets`,
@@ -39,18 +43,23 @@ def cnn_dailymail(
     if isinstance(parts, str) or not parts or any(part not in PARTS for part in parts):
         raise InputError(f"parts among {', '.join(PARTS)}", got=repr(parts), hint='parts=("train", "test")')
     most = None if most is None else integer("most", most, 1)
+    longest = None if longest is None else integer("longest", longest, 1)
     folder = None if root is None else place("cnn_dailymail", root)
     tables = _tables(HUB, VERSION, parts, ("article", "highlights", "id"), folder)
     return tuple(
-        _summary_set(table if most is None else table.slice(0, most), part)
+        _summary_set(table if most is None else table.slice(0, most), part, longest)
         for table, part in zip(tables, parts, strict=True)
     )
 
 
-def _summary_set(table, part: str) -> SummarySet:
+def _summary_set(table: Any, part: str, longest: int | None) -> SummarySet:
+    """Turn the columns of one part into texts and summaries."""
     where = f"{VERSION}, {part}"
     columns = [_texts(table, column, where) for column in ("article", "highlights", "id")]
-    rows = [(_plain(article), _plain(_sentences(lines)), name) for article, lines, name in zip(*columns, strict=True)]
+    rows = [
+        (_beginning(article, longest), " ".join(_sentences(lines).split()), name)
+        for article, lines, name in zip(*columns, strict=True)
+    ]
     kept = [row for row in rows if row[0] and row[1]]
     if not kept:
         raise broken("cnn_dailymail", f"articles with highlights in {where}", f"{len(rows)} rows, all empty")
@@ -64,5 +73,10 @@ def _sentences(highlights: str) -> str:
     return " ".join(line if line[-1] in ".!?\"'" else line + "." for line in lines if line)
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.split())
+def _beginning(text: str, longest: int | None) -> str:
+    """Return `text` with single spaces, cut after the last whole sentence that fits into `longest` words."""
+    if longest is None:
+        return " ".join(text.split())
+    found = sentences(text)
+    ends = list(accumulate(len(sentence.split()) for sentence in found))
+    return " ".join(found[: max(sum(end <= longest for end in ends), 1)])

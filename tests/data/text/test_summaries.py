@@ -57,6 +57,12 @@ def test_the_first_sentence_is_the_summary_and_the_prose_after_it_the_body():
     assert one(f"{SUMMARY} {BODY}\n\nArgs:\n    x: A number.") == (SUMMARY, BODY)
 
 
+def test_a_summary_may_be_wrapped_and_begin_like_a_section():
+    summary = "Return the copper kettle near the river and its lid."
+    assert one(f"{summary.replace(' near', chr(10) + 'near')}\n\n{BODY}") == (summary, BODY)
+    assert one(f"{SUMMARY}\n\n{BODY}\n\nReturns a mapping:\n\n    Of names. To values.") == (SUMMARY, BODY)
+
+
 @pytest.mark.parametrize(
     "after",
     [
@@ -82,10 +88,11 @@ def test_what_is_no_prose_stays_out(after):
     [
         ("``copper``", "copper"),
         (":class:`~pack.deep.Copper`", "pack.deep.Copper"),
-        (":ref:`the guide <guide>`", "guide"),
+        (":ref:`the guide <guide>`", "the guide"),
         ("[`Copper`](https://example.org/a_b)", "Copper"),
         ("copper [1]_", "copper"),
-        ("**copper**", "copper"),
+        ("**copper** by *a river*", "copper by a river"),
+        ("*args", "*args"),
     ],
 )
 def test_markup_becomes_words(written, plain):

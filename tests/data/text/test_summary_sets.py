@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bigmodel_lab.data.text.summaries import sentences
 from bigmodel_lab.data.text.summary_sets import cnn_dailymail
 from bigmodel_lab.errors import DataError, InputError
 
@@ -64,6 +65,14 @@ def test_empty_rows_are_left_out_and_counted(root):
         cnn_dailymail(root, parts=("test",))
 
 
+def test_a_long_article_keeps_its_first_whole_sentences(root):
+    whole = cnn_dailymail(root, parts=("test",))[0].bodies[0]
+    first, second, third = sentences(whole)
+    words = [len(s.split()) for s in (first, second, third)]
+    for most, kept in ((sum(words), whole), (sum(words) - 1, f"{first} {second}"), (1, first)):
+        assert cnn_dailymail(root, parts=("test",), longest=most)[0].bodies[0] == kept
+
+
 def test_without_a_root_the_hub_is_asked_for_this_version(root, monkeypatch):
     asked = []
 
@@ -102,7 +111,9 @@ def test_foreign_columns_are_refused(root):
         cnn_dailymail(root)
 
 
-@pytest.mark.parametrize("options", [{"parts": "test"}, {"parts": ()}, {"parts": ("dev",)}, {"most": 0}])
+@pytest.mark.parametrize(
+    "options", [{"parts": "test"}, {"parts": ()}, {"parts": ("dev",)}, {"most": 0}, {"longest": 0}]
+)
 def test_other_parts_and_numbers_are_refused(root, options):
     with pytest.raises(InputError):
         cnn_dailymail(root, **options)
