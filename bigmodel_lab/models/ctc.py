@@ -202,9 +202,9 @@ def read_out(logits: Tensor) -> list[list[tuple[int, int]]]:
 def transcribe(model: Recogniser, features: Tensor, *, tail: int = 50, batch_size: int = 256) -> list[str]:
     """Return what `model` writes for log-mel spectrograms (B, F, M), each text by its likeliest path.
 
-    A recogniser may write a word a little after it was said, so `tail` frames, as quiet as the quietest number of all,
-    follow each recording first. The model runs in evaluation mode, on the device where it is, and keeps the mode it
-    had.
+    A recogniser that was trained with silence after the last word may lose that word without it, so `tail` frames, as
+    quiet as the quietest number of all, follow each recording first. The model runs in evaluation mode, on the device
+    where it is, and keeps the mode it had.
     """
     where, texts = next(model.parameters()).device, []
     symbols, joint = model.config.symbols, model.config.joint

@@ -1,142 +1,146 @@
-# ruff: noqa: E501 - one sentence a line
-"""Sentences of the entity set, read one by one and tagged by hand, to measure what the automatic tags are worth.
+"""Sentences of the entity set that we read one by one and tagged by hand, to measure what the automatic tags are worth.
 
-They are the first 110 that `entities(train=6000)` drew for testing when this file was made, none left out: from the
-documentation of NumPy, SciPy, scikit-learn, Matplotlib and pandas (BSD and Matplotlib licences). The reader knew the
-rule (names of parameters of the function or class described, types, modules) and looked at the source where in doubt.
-The words are cut as `mentions.tagged` cuts them; `{NAME axis}` tags what is inside the braces.
+They are the first 110 that `entities(train=6000)` drew for testing when this file was made, none left out. The reader
+knew the rule (names of parameters of the function or class described, types, modules) and looked at the source where in
+doubt. Only the tags are kept here; the sentences are those of the installed packages, known by their hash.
 """
 
-import re
+from hashlib import sha256
 
 from bigmodel_lab.data.text.entities import TYPES, EntitySet
 
-__all__ = ["read_by_hand"]
+__all__ = ["READ", "read_by_hand"]
 
-READ = """\
-When variables are named ( either by a flexible dtype or with a {NAME names} sequence ) , there must not be any header in the file ( else a {TYPE ValueError} exception is raised ) .
-The axis along which to delete the subarray defined by {NAME obj} .
-Note that this class implements only the minimum necessary to keep {MODULE wavfile} . read ( ) happy .
-Factor the matrix {NAME a} as qr , where q is orthonormal and r is upper-triangular .
-If {NAME codes} is None and {NAME closed} is True , vertices will be treated as line segments of a closed polygon .
-Starting from a seed sample , {NAME ncandidates} are sampled in the hypersphere surrounding the seed .
-Reversed Operations not available in the stdlib {MODULE operator} module .
-Depending on the path , such keys currently either flatten the {TYPE MultiIndex} to an {TYPE Index} of tuples or get padded with .
-NetCDF files are accessed through the {TYPE netcdf_file} object .
-How much the constraint is exceeded by , for each of the constraints specified by {TYPE PreparedConstraint} . fun .
-If True , the {TYPE tuple} ( average , sum_of_weights ) is returned , otherwise only the average is returned .
-Additional positional array arguments to be passed to {NAME a} and {NAME b} .
-Note the difference to the standard definition of distortion in the context of the k-means algorithm , which is the sum of the squared distances .
-Return the roots of the series polynomial .
-This is a rectangle on the plot at the position indicated by {NAME bounds} that optionally has lines that connect the rectangle to an inset {TYPE Axes} ( {TYPE Axes} . inset_axes ) .
-This is an explicit runge-kutta method of order ( 4 ) 5 due to Dormand & Prince ( with stepsize control and dense output ) .
-An input array with {NAME n_components} fields is returned as a {TYPE tuple} of length n referencing slices of the original array .
-In addition , certain {MODULE ctypes} call signatures are supported for backward compatibility , but those should not be used in new code .
-{TYPE int} : the model fit is {TYPE AgglomerativeClustering} with {NAME n_clusters} set to be equal to the {TYPE int} .
-Applies transformers to columns of an array or pandas {TYPE DataFrame} .
-Using exhaust will sample enough candidates so that the last iteration uses as many resources as possible , based on {NAME min_resources} , {NAME max_resources} and {NAME factor} .
-In case those are not specified or None , the marker color is determined by the next color of the {TYPE Axes} current shape and fill color cycle .
-Note that the amount of resources used at each iteration is always a multiple of {NAME min_resources} .
-If {NAME alpha} is a sequence and {NAME c} is a single color , {NAME c} will be repeated to match the length of {NAME alpha} .
-The predicted class C for each sample in {NAME X} is returned .
-The number of times the function was called to find the root .
-Returns a {TYPE DataFrame} having the same indexes as the original object filled with the transformed values .
-List of n tuples of form ( R , G , B ) being the components of each color .
-The support is the number of occurrences of each class in {NAME y_true} .
-Assuming the input {NAME a} is a one-dimensional NumPy array and {NAME mean} is either provided as an argument or computed as {NAME a} . mean ( ) , NumPy computes the variance of an array as Different values of the argument {NAME ddof} are useful in different contexts .
-Computes the matrix norm of a matrix ( or a stack of matrices ) {NAME x} .
-In such cases , by default f-score will be set to 0.0 , and {TYPE UndefinedMetricWarning} will be raised .
-Previously , the default was - 1 , but a warning was given that this would change .
-Only {NAME tol} or {NAME rtol} can be set at a time .
-The return type depends on the plotting style ( see above ) .
-The equation may be under - , well - , or over-determined ( i.e. , the number of linearly independent rows of {NAME a} can be less than , equal to , or greater than its number of linearly independent columns ) .
-Unlike TeX , the font information and metrics are stored with each {TYPE Char} to make it easier to lookup the font metrics when needed .
-Specifies how to color each class when plotting multiclass problems and {NAME class_of_interest} is None .
-This function moderates the constraint value , the constraint demanding this value to be NONNEGATIVE .
-Useful only if {NAME is_leaf} is True . the final subclusters .
-{TYPE AxesImage} for a regular rectangular grid .
-Get the line thickness that matches the given font .
-This argument is ignored if initial centroids are specified with an array for the {NAME k_or_guess} parameter .
-If a value is provided for {NAME origin1} and not for {NAME origin2} , then {NAME origin2} is set to {NAME origin1} .
-This can be useful in least squares where the coefficients of the high degree terms may be very small .
-The axis of {NAME a} to be sliced .
-Sobol sequences are low-discrepancy , quasi-random numbers .
-Note that this must be a {MODULE matplotlib . colors} . {TYPE Colormap} instance .
-This is usually very different from any external font names ; {TYPE PsfontsMap} can be used to find the external name of the font .
-If the default value is passed , then {NAME keepdims} will not be passed through to the sum method of sub-classes of {TYPE ndarray} , however any non-default value will be .
-If both {NAME cov} and {NAME cov_root} are omitted , use the identity matrix .
-This function computes the one-dimensional {NAME n} - point discrete Fourier Transform ( DFT ) of a real-valued array by means of an efficient algorithm called the Fast Fourier Transform ( FFT ) .
-The type of the output array .
-Number of norms held by this {TYPE MultiNorm} .
-In the deprecated economic mode only h is returned .
-Convert {NAME border_dict} to an openpyxl v2 {TYPE Border} object .
-This function allows for {NAME a} , {NAME b} , and the output of {NAME func} to be of any broadcastable shapes .
-Micro average ( averaging the total true positives , false negatives and false positives ) is only shown for multi-label or multi-class with a subset of classes , because it corresponds to accuracy otherwise and would be the same for all metrics .
-If {NAME n} is not provided , the number of spline segments is determined based on the delta between {NAME theta1} and {NAME theta2} .
-Compute the determinant of an array .
-Masked array with the same shape as {NAME value} .
-Possibly mangle a {TYPE list} of aggfuncs .
-The classes are provided by the {NAME labels} argument , or inferred using {NAME y_true} .
-Named {TYPE tuple} containing remote dataset meta information : url , filename and checksum .
-Wrapper used by {TYPE _SetOutputMixin} to automatically wrap methods .
-If zooming in on a plot when using {TYPE float} arguments then the actual data points that have markers will change because the distance between markers is always determined from the display-coordinates axes-bounding-box-diagonal regardless of the actual axes data limits .
-This alters macro to account for label imbalance .
-Another advantage in this algorithm is that you can supply it with guess vectors in the {NAME outer_v} argument that augment the Krylov subspace .
-The {NAME slope} ( if given ) is always in data coordinates .
-By default {TYPE BaseSearchCV} would return the best candidate out of all iterations .
-Writing to the resulting array continues to work as it used to , but a {TYPE FutureWarning} is issued .
-If categorical features are represented as numeric values such as {TYPE int} or iterables of strings , the {TYPE DictVectorizer} can be followed by {MODULE sklearn . preprocessing} . {TYPE OneHotEncoder} to complete binary one-hot encoding .
-Normalize errorbar s {NAME errorevery} to be a boolean mask for data {NAME x} .
-Requires that {NAME fid} is a file-like object .
-A linear interpolation is performed based on the {NAME method} .
-Note that empty rows containing no data such as empty lines and comment lines are not counted towards {NAME max_rows} , while such lines are counted in {NAME skiprows} .
-For an {NAME extend} of min or max add one extra color , and for an {NAME extend} of both add two colors .
-End-users most likely won't need to directly use this module's API .
-On random data timsort is almost identical to mergesort .
-random : choose {NAME n_clusters} observations ( rows ) at random from data for the initial centroids .
-Warning that can be emitted by special functions .
-This should be either {MODULE numpy} . amin or {MODULE numpy} . amax or {MODULE numpy} . sum .
-If {NAME kernel} is multiquadric , linear , thin_plate_spline , cubic , or quintic , then {NAME degree} must not be lower than the minimum value listed above .
-If {NAME window} is {TYPE array_like} , {NAME nperseg} is set to the length of the window .
-This is a low-level drawing function for when you already have the statistical parameters .
-Convert a {NAME style_dict} to a set of kwargs suitable for initializing or updating-on-copy an openpyxl v2 style object .
-The name of the column is keyword , whereas the value determines the aggregation used to compute the values in the column .
-If {TYPE dict} , then it the keys should be the feature names occurring in {NAME estimator} . feature_names_in_ and the values should be - 1 , 0 or 1 .
-If {NAME names} is None , the names of the dtype fields will be used , if any .
-Instead , markers should be specified using {NAME markerfmt} .
-If {NAME return_onesided} is True , the values of the negative frequencies are added to values of the corresponding positive ones .
-This method computes the sample covariance between each group's values and the corresponding values in {NAME other} .
-Used to retrieve the number of instances ( samples ) in the dataset .
-Ignored if {NAME validate_separately} is not False .
-List of desired file extensions to filter the files to be loaded .
-The first contains a 2D {TYPE ndarray} of shape ( 569 , 30 ) with each row representing one sample and the columns representing the features .
-The k-means algorithm takes as input the number of clusters to generate , k , and a set of observation vectors to cluster .
-Return a {TYPE Path} for the unit circle wedge from angles {NAME theta1} to {NAME theta2} ( in degrees ) .
-Compute the log of the Wishart distribution normalization term .
-A dictionary to use for memoizing , passed to {MODULE copy} . deepcopy .
-If the {NAME scale_cls} constructor takes additional parameters , then {NAME init} should be passed to make_norm_from_scale .
-If the default value is passed , then {NAME keepdims} will not be passed through to the mean method of sub-classes of {TYPE ndarray} , however any non-default value will be .
-The default is to read all the rows .
-If True , the default , emit {TYPE UserWarning} if this is used to attach documentation to a pure-python object .
-Locates the ticks along an axis controlled by a {TYPE Series} .
-If {NAME labels} is None and {NAME y_prob} has shape ( n_samples , ) the labels are assumed to be binary and are inferred from {NAME y_true} .
-Must not be used with {NAME skip_footer} at the same time .
-Whilst a {TYPE Path} instance itself cannot be drawn , some {TYPE Artist} subclasses , such as {TYPE PathPatch} and {TYPE PathCollection} , can be used for convenient {TYPE Path} visualisation .
-If {NAME a} has more than two dimensions , then the axes specified by {NAME axis1} and {NAME axis2} are used to determine the 2-D sub-arrays whose traces are returned .
-If neither {NAME otypes} nor {NAME signature} are provided , and {NAME cache} is True , then cache the number of outputs .
+# a line a sentence: the hash of its words, then each entity as first-last:type, the last word exclusive
+_LINES = """\
+5c3d68aff09d 13-14:NAME 29-30:TYPE
+ddc4afe868a9 10-11:NAME
+e5be291dfefc 11-12:MODULE
+75b9eb52bc25 3-4:NAME
+c48769d66ab4 1-2:NAME 5-6:NAME
+fa434f056b45 6-7:NAME
+06fefe623fbd 7-8:MODULE
+2abe80e6cefa 11-12:TYPE 14-15:TYPE
+93b16e153fb0 6-7:TYPE
+2ed98e76fba3 15-16:TYPE
+584bc69ad989 4-5:TYPE
+cd888da89578 8-9:NAME 10-11:NAME
+399565ca505c
+f1919199dc85
+652b033e22c4 12-13:NAME 24-25:TYPE 26-27:TYPE
+87dbc2750f38
+42a7d5e4ab5f 4-5:NAME 10-11:TYPE
+1ca19949e513 4-5:MODULE
+c493236695c5 0-1:TYPE 6-7:TYPE 8-9:NAME 15-16:TYPE
+14056d8d3b83 9-10:TYPE
+23ce0d000fe4 20-21:NAME 22-23:NAME 24-25:NAME
+d1c34031782b 20-21:TYPE
+85ea32e577e4 15-16:NAME
+d406782b7cf2 1-2:NAME 6-7:NAME 12-13:NAME 21-22:NAME
+86da98db772e 8-9:NAME
+f66ae07a793d
+b70a463d4654 2-3:TYPE
+da59d796ae01
+8d2bb122c5d5 11-12:NAME
+bd6f817e3383 3-4:NAME 10-11:NAME 20-21:NAME 39-40:NAME
+1d3abc8b888c 14-15:NAME
+e86a47b9854d 14-15:TYPE
+c7e502d8e872
+4133d8f3e902 1-2:NAME 3-4:NAME
+6dc48a84633d
+746534d0ffd6 22-23:NAME
+5d352de149da 12-13:TYPE
+bd6767a06fe3 11-12:NAME
+35fa4aaf324f
+7700c5671dda 3-4:NAME
+91edb6c507b2 0-1:TYPE
+944d36fdd4e0
+9e7741eab117 14-15:NAME
+c5311fe69c18 6-7:NAME 10-11:NAME 13-14:NAME 17-18:NAME
+ed8036e1e1ff
+bf77c7707f1b 3-4:NAME
+6f48744e24d4
+d4e09989f85d 6-9:MODULE 10-11:TYPE
+29b136e76782 11-12:TYPE
+3067f41f21f7 8-9:NAME 21-22:TYPE
+b374ec690b2a 2-3:NAME 4-5:NAME
+2a6cb8dba6f9 5-6:NAME
+9367beeea52f
+a830265dda29 6-7:TYPE
+5906041d3fd9
+3d2e6c985e3e 1-2:NAME 6-7:TYPE
+758bdb4c2304 4-5:NAME 6-7:NAME 12-13:NAME
+7440f554c4a3
+b89418388039 1-2:NAME 18-19:NAME 20-21:NAME
+53ba86ca4a75
+2610c27b6d8f 7-8:NAME
+cf410272ba44 3-4:TYPE
+df9147be4107 6-7:NAME 12-13:NAME
+bf599aa42fde 1-2:TYPE
+f592c60b2bc5 3-4:TYPE
+7c084eb8e7b9 8-9:TYPE
+0459c1e65c90
+3c684b265685 16-17:NAME
+a38fe2b59216 1-2:NAME
+f6ad6753d804 2-3:TYPE
+753ed6b981a6 15-16:TYPE
+96094c3448fa 10-11:TYPE 17-18:TYPE 22-25:MODULE 26-27:TYPE
+7b09e3dbee5b 3-4:NAME 11-12:NAME
+f76673197319 2-3:NAME
+ef1504481d4e 8-9:NAME
+64f3e104e2be 18-19:NAME 26-27:NAME
+6abb0151757d 2-3:NAME 15-16:NAME
+a7c08cef3e9f
+a01b2d74b6d8
+7377e3b48463 3-4:NAME
+0ad6f5b4e88a
+54fe5dc9004b 4-5:MODULE 8-9:MODULE 12-13:MODULE
+b22ad2ce4d41 1-2:NAME 15-16:NAME
+a70a0aa59e3b 1-2:NAME 3-4:TYPE 5-6:NAME
+9e249a7eba9f
+abdcf461e676 2-3:NAME
+02284a0f6f9a
+b66b1ce27c5e 1-2:TYPE 14-15:NAME
+91cf7c16ac4a 1-2:NAME
+647e6c5b4429 7-8:NAME
+740829a6d5a6 1-2:NAME
+c44cde4c0236 15-16:NAME
+6f74bbe10830
+a70dc2dce7e4 2-3:NAME
+3c738e032baf
+db95f05031a5 5-6:TYPE
+651105dfbe6a
+029a7b6f2540 2-3:TYPE 10-11:NAME 12-13:NAME
+326fb697529d
+ed28e2781568 9-10:MODULE
+e97de2b624c2 2-3:NAME 9-10:NAME
+db2f984207f1 8-9:NAME 21-22:TYPE
+1497c4d21d6e
+d2cfdd1a51d9 7-8:TYPE
+a948289bc01e 9-10:TYPE
+6b7f8818421f 1-2:NAME 5-6:NAME 23-24:NAME
+1310aacc9c0a 5-6:NAME
+3bab68661e7f 2-3:TYPE 10-11:TYPE 15-16:TYPE 17-18:TYPE 24-25:TYPE
+472123651ede 1-2:NAME 13-14:NAME 15-16:NAME
+1da19fdf7971 2-3:NAME 4-5:NAME 9-10:NAME
 """
+READ = {line.split()[0]: line.split()[1:] for line in _LINES.splitlines()}
 
 
-def read_by_hand() -> EntitySet:
-    """Return the sentences read by hand, with the reader's tags."""
-    words, tags = zip(*(_parse(line) for line in READ.splitlines()), strict=True)
-    return EntitySet(words, tags, TYPES)
+def read_by_hand(sentences: EntitySet) -> EntitySet:
+    """Return those of `sentences` that were read by hand, in their order and each once, with the reader's tags."""
+    found = {}
+    for words in sentences.words:
+        spans = READ.get(sha256(" ".join(words).encode()).hexdigest()[:12])
+        if spans is not None:
+            found[words] = _tags(len(words), spans)
+    return EntitySet(tuple(found), tuple(found.values()), TYPES)
 
 
-def _parse(line: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    words: list[str] = []
-    tags: list[str] = []
-    for kind, inside, outside in re.findall(r"\{([A-Z]+) ([^{}]+)\}|(\S+)", line):
-        words += inside.split() or [outside]
-        tags += [f"{'I' if n else 'B'}-{kind}" for n in range(len(inside.split()))] or ["O"]
-    return tuple(words), tuple(tags)
+def _tags(count: int, spans: list[str]) -> tuple[str, ...]:
+    tags = ["O"] * count
+    for span in spans:
+        place, kind = span.split(":")
+        first, last = map(int, place.split("-"))
+        tags[first:last] = [f"B-{kind}"] + [f"I-{kind}"] * (last - first - 1)
+    return tuple(tags)
