@@ -52,6 +52,7 @@ SETS: dict[str, PublicSet] = {
         "the text is Reuters', for research by agreement with NIST",
         "1 MB",
         "eng.train, eng.testa, eng.testb",
+        hub=True,  # a copy, tomaarsen/conll2003
     ),
     "glue": PublicSet(
         "GLUE, nine tasks about English sentences; SST-2 is one",

@@ -25,7 +25,7 @@ class UNetConfig:
 
     channels: int = 3  # C of the input images
     outputs: int = 11  # K, classes with the background
-    widths: tuple[int, ...] = (16, 32, 64)  # channels of each level; each level but the first halves H and W
+    widths: tuple[int, ...] = (16, 32, 64)  # channels of each level, the first better >= K; the others halve H and W
     depths: tuple[int, ...] = (1, 2, 2)  # convolutions of each level on the way down; one each on the way up
     skips: bool = True  # the way up also gets the map of the same size from the way down
     norm: str = "batch"  # "batch", or "group": of `groups` groups, for batches of one or two images

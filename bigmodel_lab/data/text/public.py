@@ -103,7 +103,7 @@ def _tables(hub: str, name: str, splits: tuple[str, ...], columns: tuple[str, ..
             parts = datasets.load_dataset(hub, name, split=list(splits))
         except Exception as error:  # of whatever kind: network, proxy, mirror, a cache cut short
             raise DataError(
-                f"{hub} ({name}) from the Hugging Face hub, or its copy on this machine",
+                f"{hub}{f' ({name})' if name else ''} from the Hugging Face hub, or its copy on this machine",
                 got=f"{type(error).__name__}: {error}",
                 hint="a network, or a mirror by HF_ENDPOINT, or the repository's files in a folder by root=...; "
                 "or the embedded corpus, which needs none of them",

@@ -17,8 +17,9 @@ BATCH = 8  # texts at a time
 def summarise(texts: Sequence[str], *, folder: str | Path | None = None, longest: int = 64) -> list[str]:
     """Return a summary of each of `texts`, of at most `longest` new tokens, by beam search as the checkpoint sets it.
 
-    A text longer than the model reads (1024 tokens of BART) is cut at its end. The task's prefix that T5 wants before
-    each text ("summarize: ") is put there if the checkpoint's config names it. From `folder`, or the hub if None.
+    A text longer than the model reads (1024 tokens of BART) is cut at its end, and a summary ends where the model's
+    places do. The task's prefix that T5 wants before each text ("summarize: ") is put there if the checkpoint's config
+    names it. From `folder`, or the hub if None.
     Raises `InputError` for an empty text, `CheckpointError` if the model cannot be read.
     """
     if isinstance(texts, str) or not len(texts):
@@ -31,7 +32,9 @@ def summarise(texts: Sequence[str], *, folder: str | Path | None = None, longest
     model = hub.load("summarisation", "AutoModelForSeq2SeqLM", folder)
     tokenizer = hub.part("summarisation", "AutoTokenizer", folder)
     prefix = ((getattr(model.config, "task_specific_params", None) or {}).get("summarization") or {}).get("prefix", "")
-    room = getattr(model.config, "max_position_embeddings", None) or 512  # T5 names none, and was trained on 512
+    places = getattr(model.config, "max_position_embeddings", None)  # of a text, and of a summary with its start
+    room = places or 512  # T5 has no positions, and was trained on 512 tokens
+    longest = min(longest, places - 1) if places else longest
     found = []
     for start in range(0, len(texts), BATCH):
         some = [prefix + " ".join(text.split()) for text in texts[start : start + BATCH]]

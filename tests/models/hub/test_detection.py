@@ -1,5 +1,7 @@
 """The public detector's code on a tiny DETR in the true layout."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -100,6 +102,18 @@ def test_images_do_not_change_one_another(folder):
     together, _ = detect(IMAGES, folder=folder, threshold=0)
     alone, _ = detect(IMAGES[3:4], folder=folder, threshold=0)
     torch.testing.assert_close(together[3]["boxes"], alone[0]["boxes"], atol=1e-3, rtol=1e-4)
+
+
+def test_the_processor_file_of_older_checkpoints_says_the_same(folder, tmp_path):
+    model = save(tmp_path)
+    normal = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+    kind = {"feature_extractor_type": "DetrFeatureExtractor", "format": "coco_detection"}
+    older = {"do_normalize": True, "do_resize": True, "size": SIDE, "max_size": 2 * SIDE, **normal, **kind}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(older))
+    first, again = (detect(IMAGES, folder=where, threshold=0)[0] for where in (folder, tmp_path))
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one["boxes"], other["boxes"])
+    assert model.config.id2label == NAMES
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The public segmentation model's code on a tiny SegFormer in the true layout."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -71,6 +73,15 @@ def test_classes_are_the_model_s_own(folder):
 def test_another_size_comes_back_as_it_came(folder):
     found, _ = segment(IMAGES[:2, :, :40, :50], folder=folder)
     assert found.shape == (2, 40, 50)
+
+
+def test_the_processor_file_of_older_checkpoints_says_the_same(folder, tmp_path):
+    save(tmp_path)
+    normal = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+    kind = {"feature_extractor_type": "SegformerFeatureExtractor", "reduce_labels": True, "resample": 2}
+    older = {"do_normalize": True, "do_resize": True, "size": SIDE, **normal, **kind}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(older))
+    assert torch.equal(segment(IMAGES, folder=tmp_path)[0], segment(IMAGES, folder=folder)[0])
 
 
 def test_images_do_not_change_one_another(folder):

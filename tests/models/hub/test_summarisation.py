@@ -82,6 +82,11 @@ def test_a_text_longer_than_the_model_reads_is_cut_at_its_end(tmp_path):
     ]
 
 
+def test_a_summary_ends_where_the_places_of_the_model_end(tmp_path):
+    bart(tmp_path)
+    assert summarise(TEXTS, folder=tmp_path, longest=64) == summarise(TEXTS, folder=tmp_path, longest=23)
+
+
 def test_a_smaller_limit_than_the_checkpoints_least_length_holds(tmp_path):
     model = bart(tmp_path)
     model.generation_config.min_length = 20
