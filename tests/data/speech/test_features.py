@@ -24,6 +24,14 @@ from bigmodel_lab.errors import InputError
 RATE = 8000
 
 
+@pytest.fixture(autouse=True)
+def compiled(monkeypatch):
+    """The tests of explanations switch numba's compiler off for the whole process, and librosa cannot do without."""
+    import numba
+
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
+
+
 def voice(seconds: float = 0.8) -> torch.Tensor:
     """A gliding voice: pulses of the vocal cords at 90-160 Hz through three moving resonances, with hiss and a stop."""
     t = np.arange(int(seconds * RATE)) / RATE
