@@ -16,6 +16,7 @@ from bigmodel_lab.errors import InputError
 __all__ = ["add_noise", "low_pass", "mask", "resample", "shift", "to_float", "to_mono"]
 
 ZEROS = 24  # zero crossings of the interpolating sinc on each side: the steepness of the filter
+LARGEST = 2000  # of numerator and denominator of the ratio of two rates; 44 100 and 16 000 Hz have 441 and 160
 ROLL_OFF = 0.94  # of half the lower rate: where the filter begins to close
 
 
@@ -54,6 +55,10 @@ def resample(waves: Tensor, rate: int, to: int) -> Tensor:
         return waves
     length = ceil(waves.shape[-1] * to / rate)
     old, new = rate // gcd(rate, to), to // gcd(rate, to)
+    if max(old, new) > LARGEST:
+        near = round(to * 100 / rate) * rate // 100
+        expected = f"two rates whose ratio is a fraction of numbers up to {LARGEST}"
+        raise InputError(expected, got=f"{old} / {new}", hint=f"to={near}: one filter is kept for each new place")
     width, kernels = _sincs(old, new)
     flat = F.pad(waves.reshape(-1, 1, waves.shape[-1]), (width, width + old))
     made = F.conv1d(flat, kernels.to(flat), stride=old)  # (N, new, blocks): each block of `old` gives `new` samples

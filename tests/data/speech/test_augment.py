@@ -171,6 +171,12 @@ def test_impossible_rates_are_refused(rate, to):
         resample(torch.zeros(10), rate, to)
 
 
+def test_a_ratio_that_would_need_thousands_of_filters_is_refused():
+    with pytest.raises(InputError, match=r"8000 / 6667[\s\S]*to=6640"):
+        resample(torch.zeros(100), 8000, 6667)
+    assert resample(torch.zeros(100), 8000, 6640).shape == (83,)
+
+
 def test_an_empty_wave_is_refused():
     with pytest.raises(InputError, match="at least one sample"):
         resample(torch.zeros(0), 16000, 8000)

@@ -3,7 +3,9 @@
 import math
 import shutil
 import zlib
+from pathlib import Path
 
+import nbformat
 import pyarrow as pa
 import pytest
 import torch
@@ -15,6 +17,7 @@ from bigmodel_lab.errors import CheckpointError
 from bigmodel_lab.models.hub.generation import language_model
 
 END = "<|endoftext|>"
+LESSON = Path(__file__).resolve().parents[3] / "notebooks" / "05_1c_generation.ipynb"
 
 
 def save(folder, *, vocabulary=257, tokenizer=True, **changes):
@@ -38,15 +41,14 @@ def save(folder, *, vocabulary=257, tokenizer=True, **changes):
 
 
 def bits(model, tokenizer, text, length=32):
-    """Bits per byte of a text read in pieces of `length` tokens, each after the token that begins a text."""
-    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    nats = 0.0
-    for start in range(0, len(ids), length):
-        row = torch.tensor([[model.config.bos_token_id, *ids[start : start + length]]])
-        with torch.no_grad():
-            log_p = model(row).logits[0, :-1].log_softmax(-1)
-        nats -= log_p.gather(1, row[0, 1:, None]).sum().item()
-    return nats / math.log(2) / len(text.encode())
+    """Bits per byte of a text, by the functions of lesson 5.1c, taken from its cells: they serve both sources."""
+    cells = nbformat.read(LESSON, as_version=4).cells
+    wanted = [cell.source for cell in cells if cell.source.startswith(("def encode(", "def surprise("))]
+    assert len(wanted) == 2
+    lesson = {"torch": torch, "model": model, "tokenizer": tokenizer, "START": model.config.bos_token_id}
+    for source in wanted:
+        exec(source, lesson)
+    return lesson["surprise"](text, length).sum().item() / math.log(2) / lesson["size"]([text])
 
 
 def test_the_same_model_and_tokenizer_come_back(tmp_path):
@@ -92,13 +94,25 @@ def test_bits_per_byte_of_a_wikitext_in_the_true_layout(tmp_path):
 class Counts(torch.nn.Module):
     """A model that knows how often each token occurs, and nothing else."""
 
+    device = torch.device("cpu")
+
     def __init__(self, config, ids):
         super().__init__()
         self.config = config
         self.scores = (torch.bincount(torch.tensor(ids), minlength=257) + 1.0).log()
 
-    def forward(self, ids):
+    def forward(self, ids, **options):
         return type("Output", (), {"logits": self.scores.expand(*ids.shape, -1)})
+
+
+def test_no_token_of_a_long_text_is_left_out_or_counted_twice(tmp_path):
+    """Windows of any length give a model without memory the same sum."""
+    save(tmp_path)
+    model, tokenizer = language_model(tmp_path)
+    text = "The cat sat on the mat, and the dog on the log. " * 9
+    counts = Counts(model.config, tokenizer(text, verbose=False)["input_ids"])
+    found = [bits(counts, tokenizer, text, length) for length in (2, 7, 32, 128, 1000)]
+    assert found == pytest.approx([found[-1]] * 5, rel=1e-5)
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path):
