@@ -70,6 +70,14 @@ def test_a_heavy_page_is_reported(seen):
     assert names(checks.heavy(seen, 100), "index.html (desktop)", "kB of 100")
 
 
+def test_sounds_and_films_inside_a_page_count_as_figures_and_nothing_else_does():
+    page = f'<audio src="data:audio/flac;base64,{"A" * 4000}"></audio><p>{"A" * 4000}</p>'
+    assert checks.embedded(page) == 3
+    report = {"pages": {"a.html": {"desktop": {"bytes": {"a.html": 12_000}}, "phone": {"bytes": {"a.html": 12_000}}}}}
+    assert len(checks.heavy(report, 10)) == 2
+    assert checks.heavy(report, 10, {"a.html": 3}) == []
+
+
 def test_a_colab_link_to_another_notebook_is_reported(seen):
     faults = checks.colab_faults(seen, "https://github.com/big-model-lab/course", "main")
     assert names(faults, "index.html", "someone/else", "expected")
