@@ -9,6 +9,10 @@ PY      := $(VENV)/bin/python
 BUILD   := _build
 SITE    := tests/site
 
+# TensorFlow wants other versions of the book's packages, so it has an environment of its own. Lesson 6.1 looks for it here.
+TF_VENV := .venv-tensorflow
+TF      := $(if $(filter Darwin,$(shell uname)),tensorflow,tensorflow-cpu)==2.21.0
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PUPPETEER_SKIP_DOWNLOAD := 1
 export CHROMIUM := $(or $(CHROMIUM),$(CHROME_PATH))
@@ -25,18 +29,19 @@ SITE_KEY     = $$( { find _config.yml _toc.yml book notebooks bigmodel_lab -type
 SAY = @printf '\n== %s\n'
 
 .NOTPARALLEL:
-.PHONY: help book site serve test lessons lint strip unit site-tests bench install clean
+.PHONY: help book site serve test lessons lint strip unit site-tests bench install tensorflow clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make book      run the lessons that changed, build the book, serve it and print the address (PORT=8000)'
-	@echo 'make test      everything that is checked: lint, unit tests, lessons, a strict build, the site in Chromium'
-	@echo 'make lessons   run the lessons that changed, offline, under nbval; their outputs become the book'
-	@echo 'make site      build the book into $(BUILD)/html without serving it'
-	@echo 'make lint      style of code, notebooks and workflows'
-	@echo 'make strip     remove outputs from notebooks, as they are to be committed'
-	@echo 'make bench     print ratios: training loop, import time, seconds per lesson, build cold and cached'
-	@echo 'make clean     remove what was built, and keep the environment'
+	@echo 'make book       run the lessons that changed, build the book, serve it and print the address (PORT=8000)'
+	@echo 'make test       everything that is checked: lint, unit tests, lessons, a strict build, the site in Chromium'
+	@echo 'make lessons    run the lessons that changed, offline, under nbval; their outputs become the book'
+	@echo 'make site       build the book into $(BUILD)/html without serving it'
+	@echo 'make lint       style of code, notebooks and workflows'
+	@echo 'make strip      remove outputs from notebooks, as they are to be committed'
+	@echo 'make tensorflow an environment with TensorFlow beside the course: lesson 6.1 then compares the two live'
+	@echo 'make bench      print ratios: training loop, import time, seconds per lesson, build cold and cached'
+	@echo 'make clean      remove what was built, and keep the environment'
 
 # ---- what has to be there ---------------------------------------------------------------------------------------
 
@@ -66,6 +71,13 @@ $(INSTALLED): $(PY)
 	@echo '2/3 everything else' && $(PY) -m pip install -q -r requirements.txt
 	@echo '3/3 the course library' && $(PY) -m pip install -q -e . --no-deps
 	@rm -f $(VENV)/.installed-* && touch $@
+
+tensorflow: $(TF_VENV)/.installed-$(TF)
+
+$(TF_VENV)/.installed-$(TF): $(PY)
+	$(SAY) 'installing TensorFlow in an environment of its own ($(TF_VENV), 2 GB)'
+	@$(PY) -m venv $(TF_VENV) && $(TF_VENV)/bin/python -m pip install -q '$(TF)'
+	@rm -f $(TF_VENV)/.installed-* && touch $@
 
 .PHONY: debian
 debian:
@@ -113,7 +125,7 @@ site: lessons
 
 # ---- what is checked ----------------------------------------------------------------------------------------------
 
-test: lint unit site-tests
+test: lint tensorflow unit site-tests
 
 lint: $(INSTALLED)
 	$(SAY) 'lint'

@@ -122,7 +122,7 @@ def test_our_wheel_replaces_nothing_on_colab(colab_pip, wheel, tmp_path):
     assert harm(colab_pip, wheel, tmp_path) == []
     installs, _ = what_pip_would_do(colab_pip, wheel, tmp_path)
     assert "bigmodel-lab" in installs
-    assert len(installs) <= 10, f"a learner waits for each of these: {installs}"  # small ones, without compiling
+    assert len(installs) <= 11, f"a learner waits for each of these: {installs}"  # small ones, without compiling
 
 
 def test_our_wheel_brings_the_library_and_nothing_else(wheel):
