@@ -139,11 +139,11 @@ strip: $(INSTALLED)
 
 unit: $(INSTALLED)
 	$(SAY) 'unit tests'
-	@$(PY) -m pytest tests --ignore $(SITE) --ignore tests/notebooks/test_lessons.py -n 2 --dist loadfile --timeout 1800
+	@$(PY) -m pytest tests --ignore $(SITE) --ignore tests/notebooks/test_lessons.py --ignore tests/notebooks/test_evidence.py -n 2 --dist loadfile --timeout 1800
 
 site-tests: site debian $(NODE_READY)
 	$(SAY) 'lessons as executed, and the built site'
-	@REQUIRE_EXECUTED=1 $(PY) -m pytest tests/notebooks/test_lessons.py $(SITE) --timeout 1800
+	@REQUIRE_EXECUTED=1 $(PY) -m pytest tests/notebooks/test_lessons.py tests/notebooks/test_evidence.py $(SITE) --timeout 1800
 
 bench: $(INSTALLED)
 	$(SAY) 'bench'

@@ -12,6 +12,14 @@ export function facts(width) {
     ? [...document.body.querySelectorAll("*")].filter((e) => e.getBoundingClientRect().right > width + 1)
       .slice(0, 5).map((e) => e.outerHTML.slice(0, 120)) : [];
   const description = document.querySelector('meta[name="description"]');
+  const questions = [...document.querySelectorAll(".lab-question")].map((question) => {
+    const [answer, key] = [".lab-answer", ".lab-key input"].map((name) => question.querySelector(name));
+    const before = answer.checkVisibility();
+    key.checked = true;
+    const after = answer.checkVisibility();
+    key.checked = false;
+    return { id: question.id, before, after };
+  });
   return {
     title: document.title,
     language: document.documentElement.lang,
@@ -22,6 +30,7 @@ export function facts(width) {
     anchors: [...document.querySelectorAll("[id], a[name]")].map((e) => e.id || e.getAttribute("name")),
     formulas: document.querySelectorAll(".katex .katex-html").length,
     mathPlaces: document.querySelectorAll(".math").length,
+    questions,
     rawMath,
     lesson: document.querySelector(".lab-lesson") !== null,
     colab: [...document.querySelectorAll("a.lab-colab")].filter((link) => link.offsetWidth > 0).map((link) => link.href),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from nbformat import writes
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 ROOT = Path(__file__).parents[2]
 EXTENSIONS = ROOT / "book" / "_ext"
@@ -170,3 +170,80 @@ def test_styles_lose_comments_and_indentation_and_keep_licences_and_rules(tmp_pa
     style.write_text("/*! MIT */\n/* two\n lines */\n@media print {\n\n  a { color: red; } /* red */\n}\n", "utf-8")
     extension("lab_slim").slim_styles(tmp_path)
     assert style.read_text("utf-8") == "/*! MIT */\n@media print {\na { color: red; }\n}\n"
+
+
+CLAIMS = """
+- {id: C01, section: "1", says: 大模型, means: A large model., verdict: holds, found: Yes **it** does.,
+   evidence: {01_1_lesson: [1, 2]}}
+- {id: C02, section: "1", says: Small., means: A small one., verdict: wrong, found: No., evidence: {01_1_lesson: [1]}}
+"""
+QUIZ = """
+3: [{id: six, question: "What is `6 N D`?", choices: [one, two, three], answer: 1, explanation: Because.,
+     evidence: {notebook: 01_1_lesson, cell: x}}]
+"""
+
+
+@pytest.fixture
+def build_with_claims(tmp_path):
+    """Return a function that builds a page beside a lesson with tagged cells, claims and questions."""
+
+    def run(page: str) -> tuple[int, str, dict[str, str]]:
+        cells = [new_code_cell("assert True", metadata={"tags": [tag]}) for tag in ("claim-C01", "claim-C01", "other")]
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        for folder in ("book", "notebooks"):
+            (tmp_path / folder).mkdir()
+        (tmp_path / "index.md").write_text("# Book\n\n```{toctree}\nbook/page\nnotebooks/01_1_lesson\n```\n", "utf-8")
+        (tmp_path / "book" / "page.md").write_text(f"# Page\n\n{page}\n", "utf-8")
+        lesson = new_notebook(cells=[new_markdown_cell("# Lesson"), *cells], metadata=kernel)
+        (tmp_path / "notebooks" / "01_1_lesson.ipynb").write_text(writes(lesson), "utf-8")
+        (tmp_path / "claims.yml").write_text(CLAIMS, "utf-8")
+        (tmp_path / "quizzes.yml").write_text(QUIZ, "utf-8")
+        (tmp_path / "conf.py").write_text(
+            f"import sys\nsys.path.insert(0, {str(EXTENSIONS)!r})\n"
+            "extensions = ['myst_nb', 'lab_claims', 'lab_quiz']\nnb_execution_mode = 'off'\n"
+            "suppress_warnings = ['myst-nb.lexer']\n"
+            "lab_claims_file, lab_quiz_file = 'claims.yml', 'quizzes.yml'\n",
+            "utf-8",
+        )
+        command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", ".", "out"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        html = {path.stem: path.read_text("utf-8") for path in tmp_path.glob("out/*/*.html")}
+        return done.returncode, done.stderr, html
+
+    return run
+
+
+def test_claims_lead_to_their_cells(build_with_claims):
+    code, messages, html = build_with_claims("```{claims}\n```")
+    assert code == 0, messages
+    links = re.findall(r'href="\.\./notebooks/01_1_lesson\.html#(claim-[^"]+)"', html["page"])
+    assert links == ["claim-c01", "claim-c01-2", "claim-c02"]
+    assert set(links[:2]) <= set(re.findall(r'id="(claim-[^"]+)"', html["01_1_lesson"]))
+    assert 'id="c01"' in html["page"]
+    assert "<strong>it</strong>" in html["page"]
+    assert html["page"].count('type="radio"') == 4
+    assert re.findall(r'lab-count">(\d)<', html["page"]) == ["1", "0", "1"]
+
+
+def test_some_claims_make_a_table(build_with_claims):
+    code, messages, html = build_with_claims("```{claims}\n:only: C02\n:as: table\n```")
+    assert code == 0, messages
+    assert "A small one." in html["page"]
+    assert "A large model." not in html["page"]
+
+
+@pytest.mark.parametrize(("page", "fault"), [("```{claims}\n:only: C99\n```", "C99"), ("```{quiz} 4\n```", "got 4")])
+def test_a_claim_or_a_quiz_that_is_not_there_fails_the_build(build_with_claims, page, fault):
+    code, messages, _ = build_with_claims(page)
+    assert code != 0
+    assert fault in messages
+
+
+def test_a_question_marks_its_key_and_explains_it(build_with_claims):
+    code, messages, html = build_with_claims("```{quiz} 3\n```")
+    assert code == 0, messages
+    choices = re.findall(r'<label[^>]*><input type="radio" name="quiz-six" value="\d">', html["page"])
+    assert ["lab-key" in choice for choice in choices] == [False, True, False]
+    assert html["page"].count("lab-key") == 1
+    assert "<strong>two.</strong>" in html["page"]
+    assert 'href="../notebooks/01_1_lesson.html"' in html["page"]

@@ -63,6 +63,12 @@ def test_lessons_show_mathematics(report):
     assert [path for path in lessons(report) if report["pages"][path]["desktop"]["formulas"] == 0] == []
 
 
+def test_questions_hide_their_answer_until_one_is_chosen(report):
+    asked = [one for page in report["pages"].values() for one in page["desktop"]["questions"]]
+    assert len(asked) >= 8
+    assert [one for one in asked if one["before"] or not one["after"]] == []
+
+
 def test_no_page_scrolls_sideways(report):
     assert checks.sideways(report) == []
 
