@@ -247,3 +247,35 @@ def test_a_question_marks_its_key_and_explains_it(build_with_claims):
     assert html["page"].count("lab-key") == 1
     assert "<strong>two.</strong>" in html["page"]
     assert 'href="../notebooks/01_1_lesson.html"' in html["page"]
+
+
+def test_the_first_use_of_a_term_in_a_chapter_leads_to_the_glossary(tmp_path):
+    pages = {
+        "index": "# Book\n\n```{toctree}\none\ntwo\nglossary\n```\n",
+        "one": "# 1. One feature map\n\nTwo feature maps, one feature-map; `weight`.\n\n```{toctree}\none_a\n```\n",
+        "one_a": "# 1.1 Lesson\n\nA feature map and a weight. The weighted mean, [weight](two.md), regularisation.\n",
+        "two": "# 2. Two\n\nA feature map.\n",
+        "glossary": "# Glossary\n\n```{glossary}\nfeature map\n特征图\n  A map, a weight.\n\n"
+        "weight\n  W.\n\nregularization\n  R.\n```\n",
+    }
+    for name, text in pages.items():
+        (tmp_path / f"{name}.md").write_text(text, "utf-8")
+    (tmp_path / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(EXTENSIONS)!r})\nextensions = ['myst_parser', 'lab_terms']\n", "utf-8"
+    )
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", ".", "out"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found = {
+        name: re.findall(
+            r'lab-term[^>]*#(term-[^"]+)">([^<]+)<', (tmp_path / "out" / f"{name}.html").read_text("utf-8")
+        )
+        for name in pages
+    }
+    assert found == {
+        "index": [],
+        "one": [("term-feature-map", "feature maps")],
+        "one_a": [("term-weight", "weight"), ("term-regularization", "regularisation")],
+        "two": [("term-feature-map", "feature map")],
+        "glossary": [],
+    }
