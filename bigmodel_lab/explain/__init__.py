@@ -7,9 +7,13 @@ Captum and SHAP do most of the work below; each part is imported when it is firs
 from importlib import import_module
 
 __all__ = [
+    "Audit",
     "Board",
     "Case",
+    "Concept",
     "Explanation",
+    "Finding",
+    "TextExplanation",
     "ablation",
     "attention_map",
     "attention_rollout",
@@ -49,16 +53,16 @@ __all__ = [
     "vargrad",
 ]
 _HOME = {  # where each name is found
-    "auditing": "audit mend",
+    "auditing": "Audit Finding audit mend",
     "boards": "Board Case board",
     "contract": "Explanation",
     "methods.attention": "attention_map attention_rollout",
     "methods.cam": "grad_cam guided_grad_cam",
-    "methods.concepts": "tcav",
+    "methods.concepts": "Concept tcav",
     "methods.gradients": "input_x_gradient integrated_gradients saliency "
     "smoothgrad smoothgrad_squared smoothgrads vargrad",
     "methods.influence": "self_influence tracin",
-    "methods.language": "llm_attribution",
+    "methods.language": "TextExplanation llm_attribution",
     "methods.layers": "layer_conductance neuron_conductance",
     "methods.perturbation": "ablation lime occlusion",
     "methods.rules": "deep_lift deep_shap gradient_shap guided_backprop lrp",
@@ -76,3 +80,7 @@ def __getattr__(name: str):
         if name in names.split():
             return getattr(import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,5 +1,7 @@
 """The directive `{library}`: the public API of a package, one section per public module, from its docstrings.
 
+`:without: data models` leaves out parts that have pages of their own.
+
 The modules are found in the code, so the page cannot forget one. A package that re-exports names is documented as
 those names; a package whose `__all__` lists its submodules is entered. Docstrings are plain text with Markdown's
 backticks for code and dollars for formulas; everything else in them is kept as it stands. The fields of a dataclass
@@ -30,14 +32,21 @@ def exported(file: Path) -> list[str]:
     return []
 
 
+def imported(file: Path, package: str) -> set[str]:
+    """Return the names that a package takes out of its modules: `from package.corpus import corpus` is no module."""
+    statements = [node for node in ast.parse(file.read_text("utf-8")).body if isinstance(node, ast.ImportFrom)]
+    return {alias.asname or alias.name for node in statements if node.module != package for alias in node.names}
+
+
 def public_modules(folder: Path, name: str) -> list[str]:
     """Return the dotted names of the modules to document in the package `name` that lies in `folder`."""
-    children = exported(folder / "__init__.py")
-    modules = {child: (folder / child, folder / f"{child}.py") for child in children}
-    if not all(package.is_dir() or file.is_file() for package, file in modules.values()):
-        return [name]  # it exports functions and classes of its own
-    found = []
-    for child, (package, _) in modules.items():
+    file = folder / "__init__.py"
+    children = exported(file)
+    taken = imported(file, name)
+    modules = [c for c in children if c not in taken and ((folder / c).is_dir() or (folder / f"{c}.py").is_file())]
+    found = [] if modules and len(modules) == len(children) else [name]  # it exports functions and classes of its own
+    for child in modules:
+        package = folder / child
         found += public_modules(package, f"{name}.{child}") if package.is_dir() else [f"{name}.{child}"]
     return found
 
@@ -70,14 +79,17 @@ class Library(SphinxDirective):
     """Write the reference of the package named in the argument."""
 
     required_arguments = 1
+    option_spec = {"without": lambda value: value.split()}  # noqa: RUF012 - docutils' way
 
     def run(self) -> list[nodes.Node]:
         """Return one section per module, each filled by autodoc."""
         package = self.arguments[0]
+        left_out = tuple(f"{package}.{part}." for part in self.options.get("without", []))
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
             raise self.error(f"expected a package to document; got {package!r}; try: pip install -e .")
-        return [self.section(name) for name in public_modules(Path(spec.origin).parent, package)]
+        modules = public_modules(Path(spec.origin).parent, package)
+        return [self.section(name) for name in modules if not f"{name}.".startswith(left_out)]
 
     def section(self, name: str) -> nodes.section:
         """Return the section of one module."""
