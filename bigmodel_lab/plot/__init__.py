@@ -1,11 +1,12 @@
-"""Pictures: of histories, images and tables of numbers, and of what explanations say. It knows no model and no data.
+"""Pictures: of histories, images, tables of numbers, explanations and costs. It knows no model and no data.
 
-Every function takes plain arrays or tensors. Most return matplotlib axes; `tokens_html`, `shap_text`, `audio` and
-`animation` return `Html`.
+Every function takes plain arrays or tensors. Most return matplotlib axes; `tokens_html`, `shap_text`, `audio`,
+`animation` and `cost_calculator` return `Html`.
 """
 
 from bigmodel_lab.plot.basics import bars, confusion, curves, heatmaps, images, regions
 from bigmodel_lab.plot.boards import convergence, scoreboard
+from bigmodel_lab.plot.calculator import cost_calculator
 from bigmodel_lab.plot.canvas import PALETTE, POSITIVE, SIGNED, use_style
 from bigmodel_lab.plot.explanations import attention, attributions
 from bigmodel_lab.plot.html import Html, tokens_html
@@ -27,6 +28,7 @@ __all__ = [
     "beeswarm",
     "confusion",
     "convergence",
+    "cost_calculator",
     "curves",
     "heatmaps",
     "images",
