@@ -39,7 +39,7 @@ def precision(on: torch.device) -> str:
     """Return the mixed precision that pays on device `on`: "bf16", "fp16" or "no" (Accelerate's words).
 
     bfloat16 needs an NVIDIA GPU of compute capability 8.0 or newer; older ones get float16.
-    On a CPU both are slower than float32 for the models of this course, so it is "no" there, and on MPS.
+    A CPU without circuits for them is slower in both than in float32, so it is "no" there, and on MPS.
     """
     if on.type != "cuda":
         return "no"

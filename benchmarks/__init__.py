@@ -1,0 +1,1 @@
+"""What is measured and never tested: ratios, and longer experiments whose results are saved."""
