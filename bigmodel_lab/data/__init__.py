@@ -3,6 +3,7 @@
 from importlib import import_module
 
 __all__ = [
+    "imagenet",
     "images",
     "public",
     "public_images",

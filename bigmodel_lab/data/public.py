@@ -67,7 +67,7 @@ SETS: dict[str, PublicSet] = {
         "https://www.image-net.org/download.php",
         "research and teaching without profit, by agreement",
         "150 GB",
-        "train/<class>/*.JPEG and val/<class>/*.JPEG",
+        "train/<class>/*.JPEG and val/<class>/*.JPEG, or val/*.JPEG and ILSVRC2012_devkit_t12",
     ),
     "librispeech": PublicSet(
         "LibriSpeech, 1000 hours of read English",

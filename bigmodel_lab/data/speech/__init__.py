@@ -10,6 +10,7 @@ from bigmodel_lab.data.speech.features import (
     mfcc,
     spectrogram,
 )
+from bigmodel_lab.data.speech.phones import fold
 from bigmodel_lab.data.speech.public import background_noise, librispeech, lj_speech, speech_commands, timit
 from bigmodel_lab.data.speech.reading import read_audio
 from bigmodel_lab.data.speech.sets import RATE, AudioSet
@@ -22,6 +23,7 @@ __all__ = [
     "background_noise",
     "commands",
     "digit_strings",
+    "fold",
     "griffin_lim",
     "librispeech",
     "lj_speech",
