@@ -8,11 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bigmodel_lab import check, course, data, errors, explain, models, plot, runtime, train
+    from bigmodel_lab import check, cost, course, data, errors, explain, models, plot, privacy, runtime, train
 
 __version__ = "0.1.0"
 
-__all__ = ["check", "course", "data", "errors", "explain", "models", "plot", "runtime", "train"]
+__all__ = ["check", "cost", "course", "data", "errors", "explain", "models", "plot", "privacy", "runtime", "train"]
 
 
 def __getattr__(name: str):
