@@ -12,6 +12,7 @@ SITE    := tests/site
 # TensorFlow wants other versions of the book's packages, so it has an environment of its own. Lesson 6.1 looks for it here.
 TF_VENV := .venv-tensorflow
 TF      := $(if $(filter Darwin,$(shell uname)),tensorflow,tensorflow-cpu)==2.21.0
+JAX     := jax==0.10.2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PUPPETEER_SKIP_DOWNLOAD := 1
@@ -39,7 +40,7 @@ help:
 	@echo 'make site       build the book into $(BUILD)/html without serving it'
 	@echo 'make lint       style of code, notebooks and workflows'
 	@echo 'make strip      remove outputs from notebooks, as they are to be committed'
-	@echo 'make tensorflow an environment with TensorFlow beside the course: lesson 6.1 then compares the two live'
+	@echo 'make tensorflow an environment with TensorFlow and JAX beside the course: lesson 6.1 then runs them'
 	@echo 'make bench      print ratios: training loop, import time, seconds per lesson, build cold and cached'
 	@echo 'make clean      remove what was built, and keep the environment'
 
@@ -72,11 +73,11 @@ $(INSTALLED): $(PY)
 	@echo '3/3 the course library' && $(PY) -m pip install -q -e . --no-deps
 	@rm -f $(VENV)/.installed-* && touch $@
 
-tensorflow: $(TF_VENV)/.installed-$(TF)
+tensorflow: $(TF_VENV)/.installed-$(TF)-$(JAX)
 
-$(TF_VENV)/.installed-$(TF): $(PY)
-	$(SAY) 'installing TensorFlow in an environment of its own ($(TF_VENV), 2 GB)'
-	@$(PY) -m venv $(TF_VENV) && $(TF_VENV)/bin/python -m pip install -q '$(TF)'
+$(TF_VENV)/.installed-$(TF)-$(JAX): $(PY)
+	$(SAY) 'installing TensorFlow and JAX in an environment of their own ($(TF_VENV), 2 GB)'
+	@$(PY) -m venv $(TF_VENV) && $(TF_VENV)/bin/python -m pip install -q '$(TF)' '$(JAX)'
 	@rm -f $(TF_VENV)/.installed-* && touch $@
 
 .PHONY: debian

@@ -43,6 +43,16 @@ def gpt_gpu() -> None:
     subprocess.run([sys.executable, "-m", "benchmarks.gpt_gpu"], cwd=ROOT, check=True)
 
 
+def frameworks() -> None:
+    """A training step in PyTorch, Keras and JAX, where `make tensorflow` has been run."""
+    from bigmodel_lab.models import twins
+
+    if twins.find("keras") is None or twins.find("jax") is None:
+        print(f"no TensorFlow here; try: {twins.HOW_TO_GET}")
+        return
+    subprocess.run([sys.executable, "-m", "benchmarks.frameworks"], cwd=ROOT, check=True)
+
+
 def import_time() -> None:
     """Importing the library beside importing torch, each in fresh processes."""
     code = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
@@ -97,6 +107,7 @@ PARTS = {
     "generation": generation,
     "explain": explanations,
     "gpu": gpt_gpu,
+    "frameworks": frameworks,
 }
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "speech_translation",
     "tagger",
     "transformer",
+    "twins",
     "unet",
     "video",
 ]

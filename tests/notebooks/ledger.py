@@ -54,7 +54,10 @@ class Ledger:
         self._inputs = inputs_hash(self.root)
 
     def fingerprint(self, notebook: nbformat.NotebookNode) -> str:
-        return f"{self._inputs[:16]}-{cells_hash(notebook)[:16]}"
+        """Hash of what the lesson's outputs depend on; of TensorFlow's environment only where it is used."""
+        twins = any("twins" in cell.source for cell in notebook.cells if cell.cell_type == "code")
+        live = "-live" if twins and (self.root / ".venv-tensorflow").exists() else ""
+        return f"{self._inputs[:16]}-{cells_hash(notebook)[:16]}{live}"
 
     def read(self) -> dict[str, dict]:
         """Every lesson's record by file name; empty before the first run."""

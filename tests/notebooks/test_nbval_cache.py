@@ -170,6 +170,15 @@ class TestFingerprint:
         assert course.ledger.record(path) is None
         assert course.ledger.executed(path) is None
 
+    def test_another_environment_only_where_the_lesson_uses_it(self, course, path):
+        before = course.ledger.fingerprint(nbformat.read(path, as_version=4))
+        other = nbformat.read(path, as_version=4)
+        other.cells[3].source += "\ntwins = 1"
+        without = course.ledger.fingerprint(other)
+        (course.root / ".venv-tensorflow").mkdir()
+        assert course.ledger.fingerprint(nbformat.read(path, as_version=4)) == before
+        assert course.ledger.fingerprint(other) != without
+
     def test_changed_prose_and_alt_text_do_not(self, course, path):
         changed = lesson()
         changed.cells[2].source = "Other words."

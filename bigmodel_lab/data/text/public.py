@@ -94,7 +94,7 @@ def _tables(hub: str, name: str, splits: tuple[str, ...], columns: tuple[str, ..
         raise MissingExtraError(
             "the package datasets, which reads public text sets",
             got=f"{type(error).__name__}: {error}",
-            hint='pip install datasets, or use the embedded corpus, which needs no package and no network',
+            hint="pip install datasets, or use the embedded corpus, which needs no package and no network",
         ) from error
     if root is not None:
         tables = [_from_folder(Path(root) / name, split, hub) for split in splits]
