@@ -5,6 +5,7 @@ from importlib import import_module
 __all__ = [
     "imagenet",
     "images",
+    "instructions",
     "public",
     "public_images",
     "public_scenes",
