@@ -19,7 +19,7 @@ class Gpu:
     peak: float  # operations a second (FLOP/s), 16 bits, dense
     memory: float  # bytes
     bandwidth: float  # bytes a second between memory and chip
-    watts: float  # the most that the board draws by design
+    watts: float  # the most that the board draws by design (TPU v4: the most that was measured)
     source: str
 
 

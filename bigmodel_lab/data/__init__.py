@@ -3,9 +3,12 @@
 from importlib import import_module
 
 __all__ = [
+    "captions",
+    "history",
     "imagenet",
     "images",
     "instructions",
+    "personal",
     "public",
     "public_images",
     "public_scenes",

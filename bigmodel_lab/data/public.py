@@ -44,7 +44,7 @@ SETS: dict[str, PublicSet] = {
         "https://cocodataset.org/#download",
         "annotations CC BY 4.0; each photograph has its own Flickr licence",
         "1 GB (val2017) or 19 GB (with train2017)",
-        "annotations/instances_val2017.json and val2017/*.jpg",
+        "annotations/instances_val2017.json (captions: captions_val2017.json) and val2017/*.jpg",
     ),
     "conll2003": PublicSet(
         "CoNLL-2003, named entities in Reuters news",

@@ -7,6 +7,7 @@ __all__ = [
     "attention",
     "cnn",
     "configs",
+    "contrastive",
     "ctc",
     "detector",
     "hub",

@@ -4,6 +4,7 @@ from importlib import import_module
 
 __all__ = [
     "catalogue",
+    "contrastive",
     "detection",
     "generation",
     "named_entities",

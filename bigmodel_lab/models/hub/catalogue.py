@@ -35,6 +35,9 @@ MODELS: dict[str, PublicModel] = {
         "Helsinki-NLP/opus-mt-en-zh", "Marian, English to Chinese", "78 M", "310 MB", "CC BY 4.0"
     ),
     "summarisation": PublicModel("facebook/bart-large-cnn", "BART on CNN/DailyMail", "406 M", "1.6 GB", "MIT"),
+    "image_text": PublicModel(
+        "openai/clip-vit-base-patch32", "CLIP, ViT-B/32", "151 M", "605 MB", "MIT (code); the weights state none"
+    ),
     "generation": PublicModel("openai-community/gpt2", "GPT-2, the smallest", "124 M", "550 MB", "MIT"),
     "sentiment": PublicModel(
         "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
