@@ -106,9 +106,19 @@ class Claims(SphinxDirective):
             parts.append(nodes.paragraph("", claim["means"], classes=["lab-means"]))
         found = nodes.container(classes=["lab-found"])
         self.parse(claim["found"], found)
-        parts += [found, *self.evidence(claim)]
+        parts += [found, *self.picture(claim), *self.evidence(claim)]
         name = claim["id"].lower()
         return nodes.container("", *parts, ids=[name], names=[name], classes=["lab-card", f"lab-is-{claim['verdict']}"])
+
+    def picture(self, claim: dict) -> list[nodes.Node]:
+        """Return the figure that a lesson kept for the claim, if there is one."""
+        if "picture" not in claim:
+            return []
+        shown = claim["picture"]
+        box = nodes.container()
+        lines = [f":doc: ../notebooks/{shown['lesson']}.ipynb", f":alt: {shown['alt']}"]
+        self.parse("\n".join([f"```{{lesson-figure}} {shown['name']}", *lines, "```"]), box)
+        return box.children
 
     def evidence(self, claim: dict) -> list[nodes.Node]:
         """Return the line of links to cells, and of what is cited."""

@@ -20,6 +20,16 @@ export function facts(width) {
     key.checked = false;
     return { id: question.id, before, after };
   });
+  const calculators = [...document.querySelectorAll(".lab-cost form")].flatMap((form) => {
+    const runs = [...form.elements.run.options].map((option) => option.value);
+    return runs.map((run) => {
+      form.elements.run.value = run;
+      form.elements.run.dispatchEvent(new Event("change", { bubbles: true }));
+      const inputs = Object.fromEntries([...form.querySelectorAll("input")].map((box) => [box.name, Number(box.value)]));
+      const shown = (name) => form.parentElement.querySelector(`[data-out=${name}]`).textContent;
+      return { run, inputs, visible: form.checkVisibility(), gpuHours: shown("gpuHours"), money: shown("money") };
+    });
+  });
   return {
     title: document.title,
     language: document.documentElement.lang,
@@ -30,6 +40,7 @@ export function facts(width) {
     anchors: [...document.querySelectorAll("[id], a[name]")].map((e) => e.id || e.getAttribute("name")),
     formulas: document.querySelectorAll(".katex .katex-html").length,
     mathPlaces: document.querySelectorAll(".math").length,
+    calculators,
     questions,
     rawMath,
     lesson: document.querySelector(".lab-lesson") !== null,

@@ -7,6 +7,8 @@ import pytest
 import site_checks as checks
 import yaml
 
+from bigmodel_lab import cost
+
 pytestmark = pytest.mark.site
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +68,25 @@ def test_questions_hide_their_answer_until_one_is_chosen(report):
     asked = [one for page in report["pages"].values() for one in page["desktop"]["questions"]]
     assert len(asked) >= 8
     assert [one for one in asked if one["before"] or not one["after"]] == []
+
+
+def test_the_calculator_in_the_page_shows_the_librarys_numbers(report):
+    rows = report["pages"]["notebooks/08_1_what_training_costs.html"]["desktop"]["calculators"]
+    assert [row["run"] for row in rows] == list(cost.RUNS)
+    for row in rows:
+        given = row["inputs"]
+        run = cost.Run(
+            operations=cost.six_n_d(given["active"] * 1e9, given["tokens"] * 1e9),
+            gpus=given["gpus"],
+            peak=given["peak"] * 1e12,
+            utilisation=given["utilisation"] / 100,
+            price=given["price"],
+        )
+        made = cost.run_cost(run)
+        assert row["visible"]
+        assert float(row["gpuHours"].replace(",", "")) == pytest.approx(made.gpu_hours, rel=0.006)  # three digits
+        number, unit = row["money"].lstrip("$").split()
+        assert float(number) * {"million": 1e6, "billion": 1e9}[unit] == pytest.approx(made.money, rel=0.006)
 
 
 @pytest.mark.parametrize(
