@@ -1,11 +1,11 @@
-"""The directive `{library}`: the public API of a package, one section per public module, from its docstrings.
+r"""The directive `{library}`: the public API of a package, one section per public module, from its docstrings.
 
 `:without: data models` leaves out parts that have pages of their own.
 
 The modules are found in the code, so the page cannot forget one. A package that re-exports names is documented as
 those names; a package whose `__all__` lists its submodules is entered. Docstrings are plain text with Markdown's
-backticks for code and dollars for formulas; everything else in them is kept as it stands. The fields of a dataclass
-are listed with the comments that stand beside them in the source.
+backticks for code and dollars, or \( and \), for formulas; everything else in them is kept as it stands. The fields of
+a dataclass are listed with the comments that stand beside them in the source.
 """
 
 import ast
@@ -19,7 +19,9 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-CODE = re.compile(r"(?<!`)(`+)(?!`)(?P<code>.+?)(?<!`)\1(?!`)|\$(?P<math>[^$\s](?:[^$]*[^$\s])?)\$", re.DOTALL)
+CODE = re.compile(
+    r"(?<!`)(`+)(?!`)(?P<code>.+?)(?<!`)\1(?!`)|\$(?P<math>[^$\s](?:[^$]*[^$\s])?)\$|\\\((?P<tex>.+?)\\\)", re.DOTALL
+)
 MARKUP = re.compile(r"[\\*|]|_(?=\W|$)")
 FIELD = re.compile(r"^ {4}(?P<name>[a-z]\w*):.*?(?:  # (?P<comment>.+))?$", re.MULTILINE)
 
@@ -55,7 +57,7 @@ def restructured(lines: list[str]) -> list[str]:
     """Return plain text with Markdown's code and $formulas$ as reStructuredText that shows the same."""
     pieces, end, text = [], 0, "\n".join(lines)
     for span in CODE.finditer(text):
-        shown = f"``{span['code'].strip()}``" if span["code"] else f":math:`{span['math']}`"
+        shown = f"``{span['code'].strip()}``" if span["code"] else f":math:`{span['math'] or span['tex']}`"
         pieces += [MARKUP.sub(r"\\\g<0>", text[end : span.start()]), f"\\ {shown}\\ "]
         end = span.end()
     return "".join([*pieces, MARKUP.sub(r"\\\g<0>", text[end:])]).split("\n")

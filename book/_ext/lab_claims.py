@@ -120,15 +120,15 @@ class Claims(SphinxDirective):
         self.parse("\n".join([f"```{{lesson-figure}} {shown['name']}", *lines, "```"]), box)
         return box.children
 
-    def evidence(self, claim: dict) -> list[nodes.Node]:
-        """Return the line of links to cells, and of what is cited."""
+    def evidence(self, claim: dict, most: int = 99) -> list[nodes.Node]:
+        """Return the line of links to cells, at most so many of a lesson, and of what is cited."""
         line = nodes.paragraph(classes=["lab-evidence"])
         for lesson, cells in claim.get("evidence", {}).items():
-            for place, cell in enumerate(cells):
+            for place, cell in enumerate(cells[:most]):
                 if line.children:
                     line += nodes.Text(" · ")
                 text = f"see the cell in lesson {number(lesson)}" if not line.children else (
-                    f"lesson {number(lesson)}" if place == 0 else f"another cell of {number(lesson)}"
+                    f"lesson {number(lesson)}" if place == 0 else f"cell {place + 1}"
                 )  # fmt: skip
                 line += self.link(lesson, anchor(claim["id"], cell), text)
         if sources := claim.get("sources"):
@@ -150,7 +150,7 @@ class Claims(SphinxDirective):
             badge = nodes.inline("", VERDICTS[claim["verdict"]][0], classes=[f"lab-{claim['verdict']}"])
             found = nodes.entry()
             self.parse(claim["found"], found)
-            found += self.evidence(claim)
+            found += self.evidence(claim, most=1)
             said = nodes.entry("", nodes.paragraph("", claim["means"] if "means" in claim else claim["says"]))
             body += nodes.row("", said, nodes.entry("", nodes.paragraph("", "", badge)), found)
         group += body

@@ -88,6 +88,7 @@ def test_a_page_is_described_by_its_first_paragraph_and_chinese_is_marked(build)
 
 def test_docstrings_keep_their_code_and_formulas_and_nothing_else_is_markup():
     restructured = extension("lab_api").restructured
+    assert restructured([r"Return \(|\phi|\), a `y`."]) == [r"Return \ :math:`|\phi|`\ , a \ ``y``\ ."]
     assert restructured(["Give `x`s for |values| and *args, $a_1$."]) == [
         r"Give \ ``x``\ s for \|values\| and \*args, \ :math:`a_1`\ ."
     ]
