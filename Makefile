@@ -86,6 +86,7 @@ debian:
 	[ -n "$$CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null || missing='chromium'; \
 	command -v node >/dev/null || missing="$$missing nodejs"; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
+	[ "$$(uname)" != Linux ] || command -v bwrap >/dev/null || missing="$$missing bubblewrap"; \
 	[ -n "$$missing" ] || exit 0; \
 	if command -v apt-get >/dev/null; then \
 	  printf '\n== installing Debian packages: %s\n' "$$missing"; \
@@ -138,7 +139,7 @@ lint: $(INSTALLED)
 strip: $(INSTALLED)
 	@$(PY) -m tests.notebooks.tidy
 
-unit: $(INSTALLED)
+unit: $(INSTALLED) debian
 	$(SAY) 'unit tests'
 	@$(PY) -m pytest tests --ignore $(SITE) --ignore tests/notebooks/test_lessons.py --ignore tests/notebooks/test_evidence.py -n 2 --dist loadfile --timeout 1800
 

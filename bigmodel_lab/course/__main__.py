@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from bigmodel_lab.course import disagreements, point_at, repository_url, serve
+from bigmodel_lab.course.commands import add_commands
 from bigmodel_lab.errors import LabError
 
 
@@ -41,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     site.add_argument("--port", type=int, default=8000, help="first port to try (default: 8000)")
     site.add_argument("--folder", type=Path, help="the built site (default: _build/html in the course's folder)")
     site.set_defaults(run=_serve)
+
+    add_commands(commands)
     return parser
 
 

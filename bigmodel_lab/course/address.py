@@ -122,7 +122,8 @@ def _checked(url: str) -> str:
 
 
 def _notebooks(root: Path) -> list[Path]:
-    return sorted((root / "notebooks").glob("*.ipynb"))
+    folder = root / "notebooks"
+    return sorted(folder.glob("*.ipynb")) + sorted((folder / "assignments").glob("*.ipynb"))
 
 
 def _read(path: Path) -> str:

@@ -57,6 +57,15 @@ def test_every_place_names_the_fork_and_nothing_else_changes(root):
     assert (root / "notebooks" / "one.ipynb").read_text(encoding="utf-8") == nbformat.writes(notebook) + "\n"
 
 
+def test_assignments_follow_the_lessons(root):
+    (root / "notebooks" / "assignments").mkdir()
+    path = root / "notebooks" / "assignments" / "03_three.ipynb"
+    nbformat.write(lesson(), path)
+    assert disagreements(root) == []
+    assert path in point_at(root, FORK)
+    assert install_cell(FORK) in {cell.source for cell in nbformat.read(path, as_version=4).cells}
+
+
 def test_it_may_be_repeated_and_undone(root):
     before = files(root)
     assert point_at(root, URL) == []

@@ -14,8 +14,8 @@ from tests.notebooks.ledger import ROOT
 KEPT_BY_TAG = {"nbval-check-output"}
 KEPT_BY_COMMENT = "NBVAL_CHECK_OUTPUT"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-NOTEBOOK_METADATA = {"accelerator", "authors", "kernelspec", "language_info", "mystnb", "title"}
-CELL_METADATA = {"lab", "mystnb", "slideshow", "tags"}
+NOTEBOOK_METADATA = {"accelerator", "authors", "course", "kernelspec", "language_info", "mystnb", "title"}
+CELL_METADATA = {"course", "lab", "mystnb", "slideshow", "tags"}
 
 
 def keeps_output(cell: nbformat.NotebookNode) -> bool:
