@@ -263,7 +263,9 @@ def test_without_a_sandbox_it_refuses_unless_the_class_is_trusted(monkeypatch):
 
 def test_the_first_that_works_is_taken(monkeypatch):
     broken = Sandbox("broken", lambda *a: ["/no/such/program"])
-    working = next(way for way in WAYS if way.works())
+    working = next((way for way in WAYS if way.works()), None)
+    if working is None:
+        pytest.skip("no sandbox works here")
     monkeypatch.setattr(module, "_candidates", lambda: iter([broken, working]))
     assert find() is working
 
