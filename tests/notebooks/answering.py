@@ -3,6 +3,8 @@
 Only for notebooks of the course itself: what a stranger hands in runs in `bigmodel_lab.course.sandbox`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -49,19 +51,25 @@ def answers(notebook: nbformat.NotebookNode, assignment: Assignment, student: st
 
     Raises `nbclient`'s `CellExecutionError`, which shows the cell, where one fails.
     """
-    notebook = signed(notebook, student)
-    client = NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(folder)}})
-    inside = files("bigmodel_lab.course").joinpath("inside.py").read_text(encoding="utf-8")
     found = []
-    with client.setup_kernel():
-        for number, cell in enumerate(notebook.cells):
-            client.execute_cell(cell, number)
-        _say(client, f"_asking = {{'__name__': 'question'}}\nexec({inside!r}, _asking)")
+    with _running(notebook, student, folder) as client:
         for question in assignment.questions:
             for probe in probes(question, assignment.name, student):
                 share, problem = _asked(client, probe, student)
                 found.append(Answer(question.name, probe.name or probe.expression, share, problem))
     return found
+
+
+@contextmanager
+def _running(notebook: nbformat.NotebookNode, student: str, folder: Path) -> Iterator[NotebookClient]:
+    """A kernel in which `notebook` has run as `student`, and that can be asked."""
+    client = NotebookClient(signed(notebook, student), timeout=SECONDS, resources={"metadata": {"path": str(folder)}})
+    inside = files("bigmodel_lab.course").joinpath("inside.py").read_text(encoding="utf-8")
+    with client.setup_kernel():
+        for number, cell in enumerate(list(notebook.cells)):
+            client.execute_cell(cell, number)
+        _say(client, f"_asking = {{'__name__': 'question'}}\nexec({inside!r}, _asking)")
+        yield client
 
 
 def _asked(client: NotebookClient, probe: Probe, student: str) -> tuple[float, str]:
@@ -88,16 +96,10 @@ def shares(
     notebook: nbformat.NotebookNode, assignment: Assignment, student: str, folder: Path, wrong: dict[str, dict]
 ) -> dict[str, float]:
     """Run the solution once, then put in each wrong answer in turn: name -> the share of its question's points."""
-    notebook = signed(notebook, student)
     cells = {c.metadata["course"]["answer"]: c.source for c in notebook.cells
              if c.cell_type == "code" and "answer" in c.metadata.get("course", {})}  # fmt: skip
-    client = NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(folder)}})
-    inside = files("bigmodel_lab.course").joinpath("inside.py").read_text(encoding="utf-8")
     found = {}
-    with client.setup_kernel():
-        for number, cell in enumerate(notebook.cells):
-            client.execute_cell(cell, number)
-        _say(client, f"_asking = {{'__name__': 'question'}}\nexec({inside!r}, _asking)")
+    with _running(notebook, student, folder) as client:
         for name, one in wrong.items():
             (question,) = (q for q in assignment.questions if q.name == one["question"])
             answer = changed(cells[question.name], one)

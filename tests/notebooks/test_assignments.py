@@ -18,6 +18,7 @@ from tests.course.small_assignment import small_assignment, write
 from tests.notebooks import checks
 from tests.notebooks.answering import answers, probes
 from tests.notebooks.ledger import ROOT
+from tests.notebooks.verdicts import none_of
 
 FOLDER = ROOT / "notebooks" / "assignments"
 ASSIGNMENTS = sorted(FOLDER.glob("*.ipynb"))
@@ -148,11 +149,6 @@ def stopped(error: CellExecutionError) -> str:
 
 
 # ---- the assignments -------------------------------------------------------------------------------------------------
-
-
-def none_of(problems):
-    """Fail with one line for each problem."""
-    assert not problems, "\n" + "\n".join(problems)
 
 
 def test_each_chapter_has_one():

@@ -1,7 +1,6 @@
 """Each claim has its verdict and proof, each question its key and proof, and no page repeats what was refuted."""
 
 import copy
-import os
 
 import pytest
 import yaml
@@ -9,6 +8,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from tests.notebooks import evidence
 from tests.notebooks.ledger import ROOT, Ledger
+from tests.notebooks.verdicts import as_executed, none_of
 
 CLAIMS = yaml.safe_load((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
 QUIZZES = yaml.safe_load((ROOT / "book" / "quizzes.yml").read_text(encoding="utf-8"))
@@ -23,11 +23,6 @@ def lessons():
 @pytest.fixture(scope="module")
 def ledger():
     return Ledger()
-
-
-def none_of(problems):
-    """Fail with one line for each problem."""
-    assert not problems, "\n" + "\n".join(problems)
 
 
 class TestClaims:
@@ -81,11 +76,7 @@ def needed():
 
 @pytest.mark.parametrize("lesson", needed())
 def test_the_proof_was_executed(lesson, ledger):
-    path = ROOT / "notebooks" / f"{lesson}.ipynb"
-    notebook = ledger.executed(path) if ledger.record(path) else None
-    if notebook is None:
-        message = f"{lesson} has not passed since it changed; run: make lessons"
-        (pytest.fail if os.environ.get("REQUIRE_EXECUTED") else pytest.skip)(message)
+    notebook = as_executed(ROOT / "notebooks" / f"{lesson}.ipynb", ledger)
     for name, cells in needed()[lesson]:
         if isinstance(cells, str):
             places = evidence.holding(notebook, cells)

@@ -1,7 +1,5 @@
 """Every lesson, as it is committed and as it was executed."""
 
-import os
-
 import nbformat
 import pytest
 import yaml
@@ -9,6 +7,7 @@ import yaml
 from bigmodel_lab.course import disagreements, repository_url
 from tests.notebooks import checks
 from tests.notebooks.ledger import MAX_CPU_SECONDS, ROOT, WARN_CPU_SECONDS, Ledger, lessons_in
+from tests.notebooks.verdicts import as_executed, none_of
 
 LESSONS = lessons_in()
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
@@ -22,17 +21,7 @@ def ledger():
 @pytest.fixture
 def executed(path, ledger):
     """The lesson as its page shows it; it must have run since it last changed."""
-    record = ledger.record(path)
-    notebook = ledger.executed(path) if record else None
-    if notebook is None:
-        message = f"{path.stem} has not passed since it changed; run: make lessons"
-        (pytest.fail if os.environ.get("REQUIRE_EXECUTED") else pytest.skip)(message)
-    return notebook
-
-
-def none_of(problems):
-    """Fail with one line for each problem."""
-    assert not problems, "\n" + "\n".join(problems)
+    return as_executed(path, ledger)
 
 
 def test_there_are_lessons():
