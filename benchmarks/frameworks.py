@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from torch.nn.functional import cross_entropy
 from benchmarks.saved import ROOT, save
 from bigmodel_lab import data, runtime
 from bigmodel_lab.models import twins
+from bigmodel_lab.models.twin_program import timed
 
 FEATURES = (64, 8, 8)  # what the first linear layer reads: channels, height, width
 BATCH, RATE, STEPS, SHOWN = 32, 0.07, 60, 16
@@ -112,17 +112,9 @@ def torch_speed(batch: int, steps: int) -> dict[str, np.ndarray]:
             loss = cross_entropy(forward(x), labels)
             loss.backward()
             optimizer.step()
-            return loss
+            return loss.detach()
 
-        start = time.process_time()
-        call()
-        first, times = time.process_time() - start, []
-        for _ in range(REPEATS):
-            start = time.process_time()
-            for _ in range(steps):
-                call()
-            times.append((time.process_time() - start) / steps)
-        result |= {f"{mode}_first": np.array(first), f"{mode}_times": np.array(times)}
+        result |= timed(call, mode, {"repeats": REPEATS, "timed_steps": steps})
     return result
 
 

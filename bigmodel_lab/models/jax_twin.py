@@ -3,16 +3,15 @@
     python jax_twin.py TASK[,TASK] IN.npz OUT.npz
 
 JAX has functions of arrays and no layers, so each layer is written out, in PyTorch's layout: no weight is turned.
-It needs NumPy and JAX and nothing of this library; `bigmodel_lab.models.twins` runs it.
+It needs NumPy and JAX and `twin_program.py` beside it; `bigmodel_lab.models.twins` runs it.
 Dimension letters: B batch, C channels, H height, W width, K classes.
 """
 
 import os
-import sys
 import time
-from collections.abc import Callable
 
 import numpy as np
+from twin_program import main, timed  # beside this file
 
 os.environ |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 if hasattr(os, "sched_setaffinity"):  # one core, as all that are compared
@@ -94,27 +93,7 @@ def speed(given: dict) -> dict:
     return result
 
 
-def timed(call: Callable, mode: str, given: dict) -> dict:
-    """CPU-seconds of the first call and of each of the later ones, on average over each repeat."""
-    start = time.process_time()
-    float(call())
-    first, times = time.process_time() - start, []
-    for _ in range(int(given["repeats"])):
-        start = time.process_time()
-        for _ in range(int(given["timed_steps"])):
-            loss = call()
-        float(loss)  # waits until it is there
-        times.append((time.process_time() - start) / int(given["timed_steps"]))
-    return {f"{mode}_first": np.array(first), f"{mode}_times": np.array(times)}
-
-
-TASKS = {task.__name__: task for task in (follow, speed)}
+TASKS = (follow, speed)
 
 if __name__ == "__main__":
-    tasks, source, target = sys.argv[1:]
-    with np.load(source) as file:
-        arrays = dict(file)
-    results = {"version": np.array(jax.__version__)}
-    for task in filter(None, tasks.split(",")):
-        results |= TASKS[task](arrays)
-    np.savez(target, **results)
+    main(TASKS, {"version": jax.__version__})

@@ -2,16 +2,15 @@
 
     python keras_twin.py TASK[,TASK] IN.npz OUT.npz
 
-It needs NumPy and TensorFlow and nothing of this library; `bigmodel_lab.models.twins` runs it.
+It needs NumPy and TensorFlow and `twin_program.py` beside it; `bigmodel_lab.models.twins` runs it.
 Dimension letters: B batch, H height, W width, C channels, K classes.
 """
 
 import os
-import sys
 import time
-from collections.abc import Callable
 
 import numpy as np
+from twin_program import main, timed  # beside this file
 
 os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 if hasattr(os, "sched_setaffinity"):  # one core, as all that are compared
@@ -128,33 +127,13 @@ def speed(given: dict) -> dict:
     return result
 
 
-def timed(call: Callable, mode: str, given: dict) -> dict:
-    """CPU-seconds of the first call and of each of the later ones, on average over each repeat."""
-    start = time.process_time()
-    float(call())
-    first, times = time.process_time() - start, []
-    for _ in range(int(given["repeats"])):
-        start = time.process_time()
-        for _ in range(int(given["timed_steps"])):
-            loss = call()
-        float(loss)  # waits until it is there
-        times.append((time.process_time() - start) / int(given["timed_steps"]))
-    return {f"{mode}_first": np.array(first), f"{mode}_times": np.array(times)}
-
-
 def applications(given: dict) -> dict:
     """Parameters of three published architectures as `keras.applications` builds them, weights drawn at random."""
     names = ("ResNet50", "InceptionV3", "MobileNetV2")
     return {name: np.array(getattr(keras.applications, name)(weights=None).count_params()) for name in names}
 
 
-TASKS = {task.__name__: task for task in (follow, outputs, defaults, speed, applications)}
+TASKS = (follow, outputs, defaults, speed, applications)
 
 if __name__ == "__main__":
-    tasks, source, target = sys.argv[1:]
-    with np.load(source) as file:
-        arrays = dict(file)
-    results = {"version": np.array(tf.__version__), "keras_version": np.array(keras.__version__)}
-    for task in filter(None, tasks.split(",")):
-        results |= TASKS[task](arrays)
-    np.savez(target, **results)
+    main(TASKS, {"version": tf.__version__, "keras_version": keras.__version__})

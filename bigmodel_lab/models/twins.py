@@ -144,7 +144,8 @@ def run(twin: str, task: str, arrays: Mapping[str, np.ndarray] | None = None, *,
     if python is None:
         raise MissingExtraError(f"a Python with {TWINS[twin]}", got="none", hint=HOW_TO_GET)
     with tempfile.TemporaryDirectory() as folder:
-        program = shutil.copy(HERE / f"{twin}_twin.py", folder)  # alone there: no file beside it hides a package
+        program = shutil.copy(HERE / f"{twin}_twin.py", folder)  # away from here, where files hide packages
+        shutil.copy(Path(__file__).with_name("twin_program.py"), folder)
         given, written = Path(folder) / "in.npz", Path(folder) / "out.npz"
         np.savez(given, **(arrays or {}))
         command = [python, program, task, given, written]
